@@ -1,0 +1,170 @@
+"""Command line: ``python -m labsim up`` and ``python -m labsim exam``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import labsim
+from labsim.errors import LabError
+from labsim.hospital import Hospital
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0 done, 1 failed, 2 not understood."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m labsim", description=labsim.__doc__)
+    parser.add_argument("--version", action="version", version=labsim.__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="keep a hospital running until Ctrl-C")
+    _add_hospital_options(up)
+    up.add_argument(
+        "--port",
+        action="append",
+        default=[],
+        metavar="PLACE=PORT",
+        help="a fixed loopback port, such as pacs.dicom=11112; may be repeated",
+    )
+    up.set_defaults(command=_up)
+
+    exam = commands.add_parser("exam", help="run one exam and print its journey")
+    _add_hospital_options(exam)
+    exam.add_argument("--code", default="CTTHORAX", help="examination to order")
+    exam.set_defaults(command=_exam)
+    return parser
+
+
+def _add_hospital_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, help="decides everything invented; 1 if left out")
+    parser.add_argument("--site", default="clinic", help="name of a site, or a TOML file")
+    parser.add_argument("--path", type=Path, help="folder that keeps the state")
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def _hospital(options: argparse.Namespace, ports: dict[str, int] | None = None) -> Hospital:
+    return Hospital(options.seed, site=options.site, path=options.path, ports=ports)
+
+
+def _up(options: argparse.Namespace) -> int:
+    ended = threading.Event()
+    # Both are set, because a shell starts background jobs with Ctrl-C ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with _hospital(options, dict(map(_place_and_port, options.port))) as hospital:
+        print(json.dumps(describe(hospital)) if options.json else _welcome(hospital), flush=True)
+        while not ended.wait(0.5):  # without a time-out Windows would not see Ctrl-C
+            pass
+    print("stopped", file=sys.stderr)
+    return 0
+
+
+def _exam(options: argparse.Namespace) -> int:
+    with _hospital(options) as hospital:
+        print(f"running one exam in {hospital.site.institution} …", file=sys.stderr)
+        exam = hospital.exam(options.code)
+        complete = exam.complete
+        if not options.json:
+            print(exam)
+        else:
+            steps = exam.transcript().steps() if exam.accession else []
+            print(
+                json.dumps(
+                    {
+                        "accession": exam.accession,
+                        "complete": complete,
+                        "problem": exam.problem,
+                        "steps": [_step(vars(step)) for step in steps],
+                    }
+                )
+            )
+    return 0 if complete else 1
+
+
+def _step(step: dict[str, Any]) -> dict[str, Any]:
+    names = {"sender": "from", "receiver": "to"}
+    return {names.get(key, key): value for key, value in step.items()}
+
+
+def describe(hospital: Hospital) -> dict[str, Any]:
+    """Return where a hospital listens and who may call, as JSON values.
+
+    Parameters
+    ----------
+    hospital : Hospital
+        A running one.
+    """
+    return {
+        "systems": [
+            {
+                "name": endpoint.system,
+                "protocol": endpoint.protocol,
+                "application" if endpoint.protocol == "mllp" else "ae_title": endpoint.title,
+                "host": endpoint.local.host,
+                "port": endpoint.local.port,
+            }
+            for endpoint in hospital.endpoints()
+        ],
+        "caller": hospital.tools.ae_title,
+        "move_port": hospital.tools.local_port,
+        "path": str(hospital.path),
+    }
+
+
+def _welcome(hospital: Hospital) -> str:
+    ports = {(e.system, e.protocol): e.local.port for e in hospital.endpoints()}
+    titles = {(e.system, e.protocol): e.title for e in hospital.endpoints()}
+    caller, move_port = hospital.tools.ae_title, hospital.tools.local_port
+    pacs = f"-aet {caller} -aec {titles['pacs', 'dicom']}"
+    at_pacs = f"127.0.0.1 {ports['pacs', 'dicom']}"
+    ris = f"-aet {caller} -aec {titles['ris', 'mwl']} 127.0.0.1 {ports['ris', 'mwl']}"
+    study = "-k QueryRetrieveLevel=STUDY -k StudyInstanceUID"
+    keys = '-k "ScheduledProcedureStepSequence[0].Modality=CT" -k PatientName -k AccessionNumber'
+    lines = [
+        str(hospital.table()),
+        "",
+        str(hospital.pacs.ae_titles()),
+        "",
+        f"Any title may verify (C-ECHO). Call with {caller} to store, query and retrieve.",
+        "",
+        "To try with DCMTK (set TCP_NODELAY=1 in the environment, or each image waits 40 ms):",
+        f"  echoscu {pacs} {at_pacs}",
+        f"  storescu {pacs} {at_pacs} FILE …",
+        f"  findscu -S {pacs} {at_pacs} {study} -k PatientName -k AccessionNumber",
+        f"  getscu -S {pacs} {at_pacs} {study}=UID",
+        f"  movescu -S {pacs} -aem {caller} +P {move_port} {at_pacs} {study}=UID",
+        f"  findscu -W {ris} {keys}",
+        "",
+        f"State is kept in {hospital.path}. Press Ctrl-C to stop.",
+    ]
+    return "\n".join(lines)
+
+
+def _place_and_port(text: str) -> tuple[str, int]:
+    place, _, port = text.partition("=")
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise LabError(
+            f"--port {text} is not of the form PLACE=PORT.", "For example pacs.dicom=11112."
+        )
+    return place, int(port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""One SQLite file of one system, used from many threads."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_COUNTERS = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);"
+
+
+class Database:
+    """A system's own tables.
+
+    One connection behind one lock: SQLite writes one at a time anyway, and a
+    lock of ours waits without the busy errors that several connections raise.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made if it is not there.
+    schema : str
+        ``CREATE TABLE IF NOT EXISTS …`` statements.
+    """
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
+        # With the write-ahead log a reader from outside (a learner's SQL) never blocks a writer.
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # What was acknowledged must survive a power cut, so each commit reaches the disk.
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        self._connection.executescript(_COUNTERS + schema)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep all statements of the block, or none of them."""
+        with self._lock:
+            if self._connection.in_transaction:  # an outer block decides
+                yield
+                return
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def run(self, sql: str, *values: Any) -> int:
+        """Run one statement and return how many rows it changed."""
+        with self._lock:
+            return self._connection.execute(sql, values).rowcount
+
+    def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run one statement for each of `rows`, all or none."""
+        with self.transaction():
+            self._connection.executemany(sql, rows)
+
+    def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        """Return all rows of a query."""
+        with self._lock:
+            return self._connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
+        """Return the first row of a query, None if there is none."""
+        with self._lock:
+            found: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
+            return found
+
+    def value(self, sql: str, *values: Any) -> Any:
+        """Return the first column of the first row, None if there is none."""
+        found = self.row(sql, *values)
+        return found[0] if found is not None else None
+
+    def insert(self, table: str, **columns: Any) -> int:
+        """Add one row and return its row number."""
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        with self._lock:
+            cursor = self._connection.execute(
+                f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(columns.values())
+            )
+            return cursor.lastrowid or 0
+
+    def upsert(self, table: str, key: str, **columns: Any) -> None:
+        """Add one row, or update the one with the same `key` column."""
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name != key)
+        self.run(
+            f"INSERT INTO {table} ({names}) VALUES ({marks}) "
+            f"ON CONFLICT ({key}) DO UPDATE SET {changes}",
+            *columns.values(),
+        )
+
+    def next(self, counter: str) -> int:
+        """Count one on and return it: 1, 2, 3 … also after a restart."""
+        with self.transaction():
+            self.run(
+                "INSERT INTO counters VALUES (?, 1) "
+                "ON CONFLICT (name) DO UPDATE SET value = value + 1",
+                counter,
+            )
+            return int(self.value("SELECT value FROM counters WHERE name = ?", counter))
+
+    def close(self) -> None:
+        """Write everything out and close the file."""
+        with self._lock:
+            self._connection.close()

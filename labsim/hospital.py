@@ -1,0 +1,346 @@
+"""The hospital: builds the systems of a site, starts and stops them."""
+
+from __future__ import annotations
+
+import atexit
+import sqlite3
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from labsim.clock import Clock, WallClock
+from labsim.errors import ConfigurationError, HospitalInUse, LabError
+from labsim.exam import Exam
+from labsim.journal import Journal
+from labsim.site import Site
+from labsim.systems.facility import Endpoint, Facility, System
+from labsim.systems.his import His
+from labsim.systems.modality import Modality
+from labsim.systems.pacs import Pacs
+from labsim.systems.ris import Ris
+from labsim.table import Table
+from labsim.tools import Tools
+from labsim.wire.background import BackgroundLoop
+from labsim.wire.network import Address, Network, free_port
+
+_S = TypeVar("_S", bound=System)
+
+
+class Fault(Protocol):
+    """Something that goes wrong on purpose; `labsim.faults` has them."""
+
+    @property
+    def title(self) -> str:
+        """What goes wrong, in a few words."""
+        ...
+
+    def apply(self, hospital: Hospital) -> Callable[[], None]:
+        """Make it go wrong, and return what takes it back."""
+        ...
+
+
+class Hospital:
+    """A simulated hospital whose systems talk over loopback sockets.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Decides everything invented; 1 if left out. A hospital that is kept on
+        disk keeps its seed.
+    site : str or Path
+        Name of a site that comes with the lab, or a TOML file.
+    path : Path or str, optional
+        Folder that keeps the state; without one it is gone after `stop`.
+    ports : mapping of str to int, optional
+        Fixed loopback ports, by ``"pacs.dicom"``, ``"ris.mllp"`` and the
+        like; free ones are chosen for the others.
+    clock : Clock, optional
+        Hospital time; the machine's if left out.
+
+    Examples
+    --------
+    >>> from labsim import Hospital
+    >>> with Hospital(seed=7) as hospital:
+    ...     exam = hospital.exam()
+    >>> exam.problem
+    ''
+    """
+
+    def __init__(
+        self,
+        seed: int | None = None,
+        *,
+        site: str | Path = "clinic",
+        path: Path | str | None = None,
+        ports: Mapping[str, int] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.site = Site.load(site)
+        self.running = False
+        self.faults: list[Fault] = []
+        self._wanted_seed = seed
+        self._path = Path(path).absolute() if path is not None else None
+        self._ports = dict(ports or {})
+        self._clock = clock or WallClock()
+        self._undo: list[Callable[[], None]] = []
+        self._check_ports()
+
+    # Life
+
+    def start(self) -> Self:
+        """Start every system.
+
+        Returns
+        -------
+        Hospital
+            Itself.
+
+        Raises
+        ------
+        HospitalInUse
+            If another running hospital holds the state folder.
+        PortTaken
+            If a fixed port is not free.
+        """
+        if self.running:
+            return self
+        self._temporary = (
+            tempfile.TemporaryDirectory(prefix="labsim-") if self._path is None else None
+        )
+        self.path = self._path or Path(self._temporary.name)  # type: ignore[union-attr]
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock, self.seed = _take(self.path, self.site.name, self._wanted_seed)
+        self._loop = BackgroundLoop()
+        self.network = Network()
+        self.journal = Journal(self.path / "journal", self._clock)
+        self.systems: dict[str, System] = {}
+        self.running = True
+        atexit.register(self.stop)
+        try:
+            self._build()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop every system; no thread, port or temporary file is left."""
+        if not self.running:
+            return
+        self.running = False
+        atexit.unregister(self.stop)
+        self._undo.clear()
+        self.faults.clear()
+        for system in self.systems.values():
+            system.stop()
+        self._loop.close()
+        self.journal.close()
+        self._lock.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # Systems
+
+    @property
+    def his(self) -> His:
+        """The hospital information system."""
+        return self._system("his", His)
+
+    @property
+    def ris(self) -> Ris:
+        """The radiology information system."""
+        return self._system("ris", Ris)
+
+    @property
+    def pacs(self) -> Pacs:
+        """The picture archive."""
+        return self._system("pacs", Pacs)
+
+    @property
+    def ct(self) -> Modality:
+        """The first CT scanner."""
+        for system in self.systems.values():
+            if isinstance(system, Modality) and system.modality == "CT":
+                return system
+        raise self._not_there("CT scanner")
+
+    def endpoints(self) -> list[Endpoint]:
+        """Return where every system listens."""
+        return [endpoint for system in self.systems.values() for endpoint in system.endpoints]
+
+    def table(self) -> Table:
+        """Return every system with its title and addresses."""
+        rows = [
+            (e.system, e.protocol, e.title, str(e.address), str(e.local)) for e in self.endpoints()
+        ]
+        columns = (
+            "system",
+            "protocol",
+            "AE title or application",
+            "in the hospital",
+            "on this machine",
+        )
+        return Table(columns, rows, f"{self.site.institution}, seed {self.seed}")
+
+    # What happens in it
+
+    def exam(
+        self, code: str = "CTTHORAX", *, name: str = "", reason: str = "Cough for three weeks"
+    ) -> Exam:
+        """Run one exam from registration to report.
+
+        Parameters
+        ----------
+        code : str
+            An examination of `labsim.systems.catalogue`.
+        name : str
+            The patient's name, ``"Family^Given"``; invented if left out.
+        reason : str
+            Reason for the study.
+
+        Returns
+        -------
+        Exam
+            Which says how far it came, and in ``problem`` why not further.
+        """
+        self._require_running()
+        return Exam(self).run(code, name, reason)
+
+    def inject(self, fault: Fault) -> None:
+        """Make something go wrong, while everything runs."""
+        self._require_running()
+        with self.journal.hidden():
+            self.journal.record("trainer", "state", f"fault injected: {fault.title}")
+            self._undo.append(fault.apply(self))
+        self.faults.append(fault)
+
+    def heal(self) -> None:
+        """Take every fault back, the last one first."""
+        with self.journal.hidden():
+            while self._undo:
+                self._undo.pop()()
+                fault = self.faults.pop()
+                self.journal.record("trainer", "state", f"fault taken back: {fault.title}")
+
+    def __repr__(self) -> str:
+        if not self.running:
+            return f"Hospital {self.site.name}, not running"
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_() if self.running else f"<p>{self!r}</p>"
+
+    def _build(self) -> None:
+        facility = Facility(
+            institution=self.site.institution,
+            issuer=self.site.issuer,
+            seed=self.seed,
+            folder=self.path,
+            clock=self._clock,
+            journal=self.journal,
+            network=self.network,
+            loop=self._loop,
+            ports=self._ports,
+        )
+        desk = self.site.desk
+        move_port = self._ports.get("desk.dicom") or free_port()
+        self.network.publish(Address(desk.host, desk.dicom_port), move_port)
+        self.tools = Tools(desk.ae_title, move_port, self.journal, self.network, self.endpoints)
+        self._name_peers()
+        for system in (
+            His(self.site, facility),
+            Ris(self.site, facility),
+            Pacs(self.site, facility),
+            *(Modality(self.site, own, facility) for own in self.site.modalities),
+        ):
+            self.systems[system.name] = system
+        for system in self.systems.values():
+            system.start()
+        for system in self.systems.values():
+            system.resume()
+
+    def _name_peers(self) -> None:
+        site = self.site
+        names = {
+            site.his.application: "his",
+            site.ris.application: "ris",
+            site.ris.ae_title: "ris",
+            site.pacs.application: "pacs",
+            site.pacs.ae_title: "pacs",
+            site.desk.ae_title: "desk",
+            **{modality.ae_title: modality.name for modality in site.modalities},
+        }
+        for alias, system in names.items():
+            self.journal.name(alias, system)
+
+    def _system(self, name: str, kind: type[_S]) -> _S:
+        found = self.systems.get(name) if self.running else None
+        if not isinstance(found, kind):
+            raise self._not_there(name)
+        return found
+
+    def _not_there(self, name: str) -> LabError:
+        if not self.running:
+            return LabError("The hospital is not running.", "Start it with hospital.start().")
+        return LabError(f"This hospital has no {name}.", "print(hospital) lists its systems.")
+
+    def _require_running(self) -> None:
+        if not self.running:
+            raise self._not_there("")
+
+    def _check_ports(self) -> None:
+        known = {"his.mllp", "ris.mllp", "ris.dicom", "pacs.mllp", "pacs.dicom", "desk.dicom"}
+        known |= {f"{modality.name}.dicom" for modality in self.site.modalities}
+        for place in self._ports:
+            if place not in known:
+                raise ConfigurationError(
+                    f"There is no place {place!r} to listen.", f"Use {', '.join(sorted(known))}."
+                )
+
+
+def _take(path: Path, site: str, seed: int | None) -> tuple[sqlite3.Connection, int]:
+    """Take a state folder for this process and read what it was made with.
+
+    SQLite's lock on the file ends with the process, however it ends.
+    """
+    lock = sqlite3.connect(path / "hospital.sqlite", timeout=0.1, check_same_thread=False)
+    try:
+        lock.execute("PRAGMA locking_mode = EXCLUSIVE")
+        lock.execute("CREATE TABLE IF NOT EXISTS hospital (site TEXT, seed INTEGER)")
+        lock.execute("BEGIN EXCLUSIVE")
+        made = lock.execute("SELECT site, seed FROM hospital").fetchone()
+        if made is None:
+            made = (site, 1 if seed is None else seed)
+            lock.execute("INSERT INTO hospital VALUES (?, ?)", made)
+        lock.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        lock.close()
+        raise HospitalInUse(
+            f"Another running hospital keeps its state in {path}.",
+            "Stop it, or choose another folder.",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        lock.close()
+        raise ConfigurationError(
+            f"{path / 'hospital.sqlite'} is damaged: {error}.", "Choose another folder."
+        ) from error
+    if made[0] != site or seed not in (None, made[1]):
+        lock.close()
+        raise ConfigurationError(
+            f"{path} holds a hospital of site {made[0]!r} with seed {made[1]}.",
+            "Leave site and seed as they were, or choose another folder.",
+        )
+    return lock, int(made[1])

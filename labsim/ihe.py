@@ -1,0 +1,62 @@
+"""The IHE Radiology transactions that the hospital's messages belong to.
+
+Names and numbers from IHE RAD TF-2 and TF-3 (final text) and, for RAD-128,
+from the supplement Results Distribution (RD).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from labsim.sop_classes import MODALITY_WORKLIST, MPPS, STORAGE_COMMITMENT
+
+NAMES: Mapping[str, str] = {
+    "RAD-1": "Patient Registration",
+    "RAD-2": "Placer Order Management",
+    "RAD-4": "Procedure Scheduled",
+    "RAD-5": "Query Modality Worklist",
+    "RAD-6": "Modality Procedure Step In Progress",
+    "RAD-7": "Modality Procedure Step Completed",
+    "RAD-8": "Modality Images Stored",
+    "RAD-10": "Storage Commitment",
+    "RAD-12": "Patient Update",
+    "RAD-14": "Query Images",
+    "RAD-16": "Retrieve Images",
+    "RAD-128": "Send Imaging Result",
+}
+
+_BY_MESSAGE: Mapping[tuple[str, str], str] = {
+    (MODALITY_WORKLIST, "C-FIND"): "RAD-5",
+    (MPPS, "N-CREATE"): "RAD-6",
+    (MPPS, "N-SET"): "RAD-7",
+    (STORAGE_COMMITMENT, "N-ACTION"): "RAD-10",
+    (STORAGE_COMMITMENT, "N-EVENT-REPORT"): "RAD-10",
+}
+_BY_COMMAND: Mapping[str, str] = {
+    "C-STORE": "RAD-8",
+    "C-FIND": "RAD-14",
+    "C-MOVE": "RAD-16",
+    "C-GET": "RAD-16",
+}
+
+
+def transaction_of(sop_class: str, command: str, *, retrieval: bool = False) -> str:
+    """Name the transaction that a DIMSE message belongs to.
+
+    Parameters
+    ----------
+    sop_class : str
+        Affected or Requested SOP Class UID of the message.
+    command : str
+        ``"C-FIND"``, ``"N-CREATE"`` … without ``-RQ`` or ``-RSP``.
+    retrieval : bool
+        Whether a C-STORE is a sub-operation of a C-MOVE or C-GET.
+
+    Returns
+    -------
+    str
+        ``"RAD-5"`` and so on, empty for a message of no transaction (C-ECHO).
+    """
+    if command == "C-STORE" and retrieval:
+        return "RAD-16"
+    return _BY_MESSAGE.get((sop_class, command)) or _BY_COMMAND.get(command, "")

@@ -1,0 +1,1 @@
+"""Valid DICOM images of people who never lived."""

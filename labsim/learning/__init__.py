@@ -1,0 +1,1 @@
+"""Exercises that are judged by the state of the hospital."""

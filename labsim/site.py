@@ -1,0 +1,166 @@
+"""The description of a hospital, as data: which systems, their titles, who talks to whom."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.functional_validators import AfterValidator
+
+from labsim.errors import ConfigurationError
+from labsim.ids import is_ae_title
+
+
+def _ae_title(text: str) -> str:
+    if not is_ae_title(text):
+        raise ValueError(f"{text!r} is no AE title: 1 to 16 characters, no backslash")
+    return text
+
+
+AeTitle = Annotated[str, AfterValidator(_ae_title)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HisSite(_Part):
+    """The hospital information system."""
+
+    host: Name
+    hl7_port: Port
+    application: str
+    orders_to: Name
+
+
+class RisSite(_Part):
+    """The radiology information system."""
+
+    host: Name
+    hl7_port: Port
+    dicom_port: Port
+    application: str
+    ae_title: AeTitle
+    orders_to: Name
+    results_to: Name
+
+
+class PacsSite(_Part):
+    """The picture archive."""
+
+    host: Name
+    hl7_port: Port
+    dicom_port: Port
+    application: str
+    ae_title: AeTitle
+
+
+class ModalitySite(_Part):
+    """One scanner."""
+
+    name: Name
+    kind: str
+    host: Name
+    dicom_port: Port
+    ae_title: AeTitle
+    worklist: Name
+    archive: Name
+
+
+class DeskSite(_Part):
+    """The administrator's desk."""
+
+    host: Name
+    dicom_port: Port
+    ae_title: AeTitle
+
+
+class Site(_Part):
+    """One hospital. `Site.load` reads it from a TOML file."""
+
+    name: Name
+    institution: str
+    issuer: str
+    his: HisSite
+    ris: RisSite
+    pacs: PacsSite
+    modalities: list[ModalitySite] = Field(min_length=1)
+    desk: DeskSite
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for whose, name in self._links():
+            if name not in ("his", "ris", "pacs"):
+                raise ValueError(f"{whose} names a system {name!r} that the site does not have")
+        names = [modality.name for modality in self.modalities]
+        titles = [self.ris.ae_title, self.pacs.ae_title, self.desk.ae_title]
+        titles += [modality.ae_title for modality in self.modalities]
+        for kind, values in (("name", names), ("AE title", titles)):
+            for value in values:
+                if values.count(value) > 1:
+                    raise ValueError(f"two systems have the {kind} {value!r}")
+        return self
+
+    def _links(self) -> Iterator[tuple[str, str]]:
+        yield "his.orders_to", self.his.orders_to
+        yield "ris.orders_to", self.ris.orders_to
+        yield "ris.results_to", self.ris.results_to
+        for modality in self.modalities:
+            yield f"{modality.name}.worklist", modality.worklist
+            yield f"{modality.name}.archive", modality.archive
+
+    @classmethod
+    def load(cls, site: str | Path) -> Site:
+        """Read a site description.
+
+        Parameters
+        ----------
+        site : str or Path
+            The name of a site that comes with the lab, or a TOML file.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is none, or it is not right; the message names each place.
+        """
+        text = _read(site)
+        try:
+            return cls.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(f"The site {site} is not TOML: {error}.") from error
+        except ValidationError as error:
+            found = "; ".join(
+                f"{'.'.join(map(str, problem['loc'])) or 'site'}: {problem['msg']}"
+                for problem in error.errors()
+            )
+            raise ConfigurationError(
+                f"The site {site} is not right. {found}.",
+                "Compare it with labsim/sites/clinic.toml.",
+            ) from error
+
+
+def site_names() -> list[str]:
+    """Return the names of the sites that come with the lab."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in files("labsim.sites").iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def _read(site: str | Path) -> str:
+    if str(site) in site_names():
+        return (files("labsim.sites") / f"{site}.toml").read_text(encoding="utf-8")
+    path = Path(site)
+    if path.suffix == ".toml" and path.is_file():
+        return path.read_text(encoding="utf-8")
+    raise ConfigurationError(
+        f"There is no site {str(site)!r}.",
+        f"Sites that come with the lab: {', '.join(site_names())}; or give a .toml file.",
+    )

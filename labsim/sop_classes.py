@@ -1,0 +1,18 @@
+"""UIDs of the SOP classes that the hospital speaks (PS3.6 table A-1)."""
+
+from __future__ import annotations
+
+from pydicom.uid import UID
+
+VERIFICATION = UID("1.2.840.10008.1.1")
+MODALITY_WORKLIST = UID("1.2.840.10008.5.1.4.31")
+MPPS = UID("1.2.840.10008.3.1.2.3.3")
+STORAGE_COMMITMENT = UID("1.2.840.10008.1.20.1")
+# Every request is about this one instance (PS3.4 J.3.2).
+STORAGE_COMMITMENT_INSTANCE = UID("1.2.840.10008.1.20.1.1")
+PATIENT_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.1.1")
+PATIENT_ROOT_MOVE = UID("1.2.840.10008.5.1.4.1.2.1.2")
+PATIENT_ROOT_GET = UID("1.2.840.10008.5.1.4.1.2.1.3")
+STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
+STUDY_ROOT_MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
+STUDY_ROOT_GET = UID("1.2.840.10008.5.1.4.1.2.2.3")

@@ -1,0 +1,1 @@
+"""The systems of the hospital, one file or folder each."""

@@ -1,0 +1,587 @@
+"""PACS, the picture archiving and communication system.
+
+IHE actors: Image Manager, Image Archive.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID, AllTransferSyntaxes, ExplicitVRLittleEndian
+from pynetdicom import AllStoragePresentationContexts, build_context, evt
+from pynetdicom.presentation import PresentationContext
+
+from labsim.errors import LabError
+from labsim.ids import is_uid
+from labsim.site import DeskSite, ModalitySite, Site
+from labsim.sop_classes import (
+    PATIENT_ROOT_FIND,
+    PATIENT_ROOT_GET,
+    PATIENT_ROOT_MOVE,
+    STORAGE_COMMITMENT,
+    STORAGE_COMMITMENT_INSTANCE,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+    VERIFICATION,
+)
+from labsim.systems.facility import Facility, System, text_of
+from labsim.systems.messages import patient_of
+from labsim.systems.pacs import commitment, entities, index
+from labsim.systems.pacs.entities import Entities, Entity
+from labsim.systems.pacs.files import FileStore
+from labsim.systems.pacs.index import (
+    INDEXED,
+    UNIQUE_KEYS,
+    DuplicateInstance,
+    Index,
+    Instance,
+    WrongPatient,
+)
+from labsim.systems.pacs.query import BadIdentifier, answers, level_of
+from labsim.systems.records import Patient
+from labsim.table import Table
+from labsim.wire.dimse import (
+    CALLING_TITLE_UNKNOWN,
+    Call,
+    DicomNode,
+    Rejection,
+    dicom_keys,
+    failure,
+    instance_of,
+)
+from labsim.wire.hl7 import Message
+from labsim.wire.matching import values_of
+from labsim.wire.mllp import MllpEndpoint, Received
+from labsim.wire.network import Address
+
+_SCHEMA = (
+    entities.SCHEMA
+    + index.SCHEMA
+    + commitment.SCHEMA
+    + """
+CREATE TABLE IF NOT EXISTS expected_studies (
+    study_uid    TEXT PRIMARY KEY,
+    accession    TEXT NOT NULL,
+    patient_id   TEXT NOT NULL,
+    description  TEXT NOT NULL,
+    announced_at TEXT NOT NULL
+);
+"""
+)
+# Highest level of each information model (PS3.4 C.6.1, C.6.2)
+_TOP_LEVEL = {
+    PATIENT_ROOT_FIND: "PATIENT",
+    PATIENT_ROOT_GET: "PATIENT",
+    PATIENT_ROOT_MOVE: "PATIENT",
+    STUDY_ROOT_FIND: "STUDY",
+    STUDY_ROOT_GET: "STUDY",
+    STUDY_ROOT_MOVE: "STUDY",
+}
+_KEYWORDS = {
+    "p.patient_id": "PatientID",
+    "p.issuer": "IssuerOfPatientID",
+    "st.study_uid": "StudyInstanceUID",
+    "se.series_uid": "SeriesInstanceUID",
+    "i.sop_uid": "SOPInstanceUID",
+}
+_STATUS_OF = {DuplicateInstance: 0x0111, WrongPatient: 0xC001}
+
+
+class Pacs(System):
+    """Stores images, answers queries, sends images, promises to keep them.
+
+    Parameters
+    ----------
+    site : Site
+        Its own entry, and whom it knows at first: the scanners and the desk.
+    facility : Facility
+        What it shares with the others.
+    """
+
+    def __init__(self, site: Site, facility: Facility) -> None:
+        super().__init__("pacs", facility, _SCHEMA)
+        self._site = site
+        self._dicom = DicomNode(self.name, site.pacs.ae_title, facility.journal, facility.network)
+        self._hl7 = MllpEndpoint(
+            self.name, facility.journal, facility.clock, facility.network, facility.loop
+        )
+        self._files = FileStore(self.folder)
+        self._index = Index(self.db)
+        self._entities = Entities(self.db)
+        if self.db.next("configured") == 1:
+            known: list[ModalitySite | DeskSite] = [*site.modalities, site.desk]
+            for part in known:
+                self._entities.register(Entity(part.ae_title, part.host, part.dicom_port))
+        self._repair()
+
+    def start(self) -> None:
+        """Listen for DICOM associations and for HL7 orders and updates."""
+        own = self._site.pacs
+        port = self._dicom.listen(
+            supported_contexts(),
+            [
+                (evt.EVT_C_ECHO, lambda event: 0x0000),
+                (evt.EVT_C_STORE, self._store),
+                (evt.EVT_C_FIND, self._find),
+                (evt.EVT_C_MOVE, self._move),
+                (evt.EVT_C_GET, self._get),
+                (evt.EVT_N_ACTION, self._commit_requested),
+            ],
+            admit=self._admit,
+            port=self.fixed_port("dicom"),
+        )
+        self.published("dicom", Address(own.host, own.dicom_port), port, own.ae_title)
+        port = self._hl7.listen(
+            {"ORM^O01": self._take_order, "ADT^A08": self._take_update}, self.fixed_port("mllp")
+        )
+        self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
+
+    def resume(self) -> None:
+        """Report the commitments that waited."""
+        for transaction_uid, requested_by, references in commitment.waiting(self.db):
+            self.worker.submit(self._report_commitment, transaction_uid, requested_by, references)
+
+    def stop(self) -> None:
+        """Stop listening; what was acknowledged is on disk."""
+        self._dicom.close()
+        self._hl7.close()
+        super().stop()
+
+    # Configuration
+
+    def register_ae(
+        self,
+        ae_title: str,
+        *,
+        host: str,
+        port: int,
+        may_store: bool = True,
+        may_query: bool = True,
+    ) -> Entity:
+        """Let an application entity in.
+
+        Parameters
+        ----------
+        ae_title : str
+            As it calls, letter for letter; 1 to 16 characters.
+        host, port
+            Where it listens.
+        may_store, may_query : bool
+            What it may ask for.
+
+        Returns
+        -------
+        Entity
+            As registered; an entry with the same title is replaced.
+
+        Raises
+        ------
+        ConfigurationError
+            If title, host or port cannot be right.
+        """
+        entity = Entity(ae_title, host, port, may_store, may_query)
+        self._entities.register(entity)
+        self.note(f"AE title {ae_title} registered at {host}:{port}", kind="state")
+        return entity
+
+    def remove_ae(self, ae_title: str) -> Entity:
+        """Let an application entity in no longer.
+
+        Returns
+        -------
+        Entity
+            What was registered.
+
+        Raises
+        ------
+        NotFound
+            If it is not registered.
+        """
+        entity = self._entities.remove(ae_title)
+        self.note(f"AE title {ae_title} removed")
+        return entity
+
+    def known_ae(self, ae_title: str) -> Entity | None:
+        """Return the registered application entity of a title, None if there is none."""
+        return self._entities.get(ae_title)
+
+    def ae_titles(self) -> Table:
+        """Return the registered application entities."""
+        rows = [
+            (
+                e.ae_title,
+                e.host,
+                e.port,
+                "yes" if e.may_store else "no",
+                "yes" if e.may_query else "no",
+            )
+            for e in self._entities.all()
+        ]
+        columns = ("AE title", "host", "port", "may store", "may query")
+        return Table(columns, rows, "AE titles registered at the PACS")
+
+    # What the archive holds
+
+    def table(self) -> Table:
+        """Return every study with its patient and counts."""
+        rows = self.db.rows(
+            "SELECT p.patient_id, p.name, st.study_date, st.accession, st.description, "
+            "COUNT(DISTINCT se.id) AS series, COUNT(i.id) AS images "
+            "FROM studies st JOIN patients p ON p.id = st.patient "
+            "LEFT JOIN series se ON se.study = st.id LEFT JOIN instances i ON i.series = se.id "
+            "GROUP BY st.id ORDER BY st.id"
+        )
+        columns = ("patient ID", "name", "date", "accession", "study", "series", "images")
+        return Table(columns, rows, "Studies in the PACS")
+
+    def count(self, study_uid: str) -> int:
+        """Return how many images of a study are in the archive."""
+        return len(self._index.instances("STUDY", {"st.study_uid": [study_uid]}))
+
+    def patient(self, patient_id: str) -> Patient | None:
+        """Return a patient as the archive knows them, None if it does not."""
+        row = self.db.row(
+            "SELECT patient_id, issuer, name, birth_date, sex FROM patients WHERE patient_id = ?",
+            patient_id,
+        )
+        return Patient(**dict(row)) if row is not None else None
+
+    # Associations
+
+    def _admit(self, call: Call) -> Rejection | None:
+        """Let anybody verify; for the rest, only whom the configuration names."""
+        wanted = call.sop_classes - {VERIFICATION}
+        if not wanted:
+            return None
+        entity = self._entities.get(call.calling)
+        if entity is None:
+            return CALLING_TITLE_UNKNOWN
+        return None
+
+    def _allowed(self, event: evt.Event, right: str) -> Dataset | None:
+        """Return the refusal of a request that the caller has no right to, None if it has."""
+        title = event.assoc.requestor.ae_title.strip()
+        entity = self._entities.get(title)
+        if entity is not None and getattr(entity, right):
+            return None
+        return failure(0x0124, f"{title} {right.replace('_', ' ')}: no")
+
+    # C-STORE (PS3.4 annex B)
+
+    def _store(self, event: evt.Event) -> int | Dataset:
+        refused = self._allowed(event, "may_store")
+        if refused:
+            return refused
+        data = event.encoded_dataset()
+        try:
+            header = _header(data)
+        except _Unreadable as error:
+            return failure(error.status, error.what)
+        if (str(header.SOPInstanceUID), str(header.SOPClassUID)) != (
+            instance_of(event),
+            str(event.request.AffectedSOPClassUID),
+        ):
+            return failure(0xA900, "data set and request name different instances")
+        calling = event.assoc.requestor.ae_title.strip()
+        try:
+            new = self._keep(data, header, calling)
+        except (DuplicateInstance, WrongPatient) as error:
+            self._note_image(header, f"image refused: {error.what}", kind="error")
+            return failure(_STATUS_OF[type(error)], error.what)
+        except OSError as error:
+            self.note(f"image not stored: {error.strerror}", kind="error")
+            return failure(0xA700, f"storage: {error.strerror}")
+        self._note_image(
+            header, "image stored" if new else "image stored again, in place of the old"
+        )
+        return 0x0000
+
+    def _keep(self, data: bytes, header: FileDataset, calling: str) -> bool:
+        new: list[bool] = []
+
+        def commit(name: str, move: Callable[[], None]) -> None:
+            with self.db.transaction():
+                new.append(self._index.add(header, self._stored(data, header, name, calling)))
+                move()
+
+        uids = (header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID)
+        self._files.keep(data, tuple(map(str, uids)), commit)
+        return new[0]
+
+    def _repair(self) -> None:
+        """Index what a killed process had moved into place and not entered."""
+        for name in sorted(self._files.names() - self._index.files()):
+            data = self._files.path(name).read_bytes()
+            try:
+                header = _header(data)
+                self._index.add(header, self._stored(data, header, name, calling=""))
+            except LabError as error:
+                self.note(
+                    f"file {name} belongs to no entry of the index: {error.what}", kind="error"
+                )
+            else:
+                self._note_image(header, "image found without an entry, and indexed")
+
+    def _stored(self, data: bytes, header: FileDataset, name: str, calling: str) -> dict[str, Any]:
+        return {
+            "transfer_syntax": str(header.file_meta.TransferSyntaxUID),
+            "file": name,
+            "bytes": len(data),
+            "received_from": calling,
+            "received_at": self._time(),
+        }
+
+    # C-FIND, C-MOVE, C-GET (PS3.4 annex C)
+
+    def _find(self, event: evt.Event) -> Iterator[tuple[int | Dataset, Dataset | None]]:
+        refused = self._allowed(event, "may_query")
+        if refused:
+            yield refused, None
+            return
+        try:
+            identifier = event.identifier
+            level = level_of(identifier, _TOP_LEVEL[event.context.abstract_syntax])
+            for answer, complete in answers(self.db, identifier, level):
+                if event.is_cancelled:
+                    yield 0xFE00, None
+                    return
+                answer.RetrieveAETitle = self._dicom.ae_title
+                yield (0xFF00 if complete else 0xFF01), answer
+        except BadIdentifier as error:
+            yield failure(0xA900, error.what), None
+
+    def _move(self, event: evt.Event) -> Iterator[Any]:
+        destination = str(event.move_destination or "").strip()
+        entity = self._entities.get(destination)
+        if self._allowed(event, "may_query"):
+            raise LabError("not authorized to retrieve")
+        instances = self._wanted(event)
+        local = self._try_resolve(entity, destination)
+        if local is None:
+            yield None, None  # answered with 0xA801 Move destination unknown
+            return
+        contexts, observers = sending_contexts(instances), self._dicom.observers()
+        yield local.host, local.port, {"contexts": contexts, "evt_handlers": observers}
+        yield len(instances)
+        yield from self._datasets(event, instances)
+
+    def _get(self, event: evt.Event) -> Iterator[Any]:
+        refused = self._allowed(event, "may_query")
+        try:
+            instances = self._wanted(event) if not refused else []
+        except BadIdentifier as error:
+            refused, instances = failure(0xA900, error.what), []
+        if refused:
+            yield 1
+            yield refused, None
+            return
+        yield len(instances)
+        yield from self._datasets(event, instances)
+
+    def _wanted(self, event: evt.Event) -> list[Instance]:
+        identifier = event.identifier
+        level = level_of(identifier, _TOP_LEVEL[event.context.abstract_syntax])
+        uids = {
+            column: values_of(identifier[keyword])
+            for column, keyword in _KEYWORDS.items()
+            if keyword in identifier
+        }
+        if not uids.get(UNIQUE_KEYS[level]):
+            raise BadIdentifier(f"{_KEYWORDS[UNIQUE_KEYS[level]]} is missing for level {level}")
+        return self._index.instances(level, uids)
+
+    def _datasets(
+        self, event: evt.Event, instances: list[Instance]
+    ) -> Iterator[tuple[int, Dataset | None]]:
+        for instance in instances:
+            if event.is_cancelled:
+                yield 0xFE00, None
+                return
+            yield 0xFF00, self._outgoing(instance)
+
+    def _outgoing(self, instance: Instance) -> Dataset:
+        """Return an instance as it is sent: the file, under the patient's data as corrected."""
+        try:
+            dataset = self._files.read(instance.file)
+        except (OSError, InvalidDicomError) as error:
+            self.note(f"file of {instance.sop_uid} cannot be read: {error}", kind="error")
+            missing = Dataset()  # counted as a failed sub-operation, by its UID
+            missing.SOPInstanceUID = instance.sop_uid
+            return missing
+        if instance.corrected:
+            dataset.SpecificCharacterSet = "ISO_IR 192"
+            dataset.PatientName = instance.patient.name
+            dataset.PatientBirthDate = instance.patient.birth_date
+            dataset.PatientSex = instance.patient.sex
+        return dataset
+
+    def _try_resolve(self, entity: Entity | None, title: str) -> Address | None:
+        try:
+            if entity is None:
+                raise LabError("this destination is not registered")
+            return self.facility.network.resolve(entity.peer.address)
+        except LabError as error:
+            self.note(f"C-MOVE to {title} refused: {error.what}", kind="error")
+            return None
+
+    # Storage Commitment (PS3.4 annex J)
+
+    def _commit_requested(self, event: evt.Event) -> tuple[int | Dataset, Dataset | None]:
+        if instance_of(event) != STORAGE_COMMITMENT_INSTANCE:
+            return failure(0x0112, "not the well-known instance"), None
+        if event.action_type != 1:
+            return failure(0x0123, f"no action type {event.action_type}"), None
+        information = event.action_information
+        transaction_uid = text_of(information.get("TransactionUID"))
+        references = [
+            (str(item.ReferencedSOPClassUID), str(item.ReferencedSOPInstanceUID))
+            for item in information.get("ReferencedSOPSequence") or []
+        ]
+        if not transaction_uid or not references:
+            return failure(0x0115, "Transaction UID or references missing"), None
+        requested_by = event.assoc.requestor.ae_title.strip()
+        commitment.remember(self.db, transaction_uid, requested_by, references)
+        self.worker.submit(self._report_commitment, transaction_uid, requested_by, references)
+        return 0x0000, None
+
+    def _report_commitment(
+        self, transaction_uid: str, requested_by: str, references: list[commitment.Reference]
+    ) -> None:
+        committed, failed = commitment.judge(references, self._index, self._files)
+        entity = self._entities.get(requested_by)
+        keys = {"commitment_uid": transaction_uid}
+        try:
+            if entity is None:
+                raise LabError(f"{requested_by} is not registered: nowhere to send the result.")
+            information = commitment.event_information(transaction_uid, committed, failed)
+            commitment.report(self._dicom, entity.peer, information)
+        except LabError as error:
+            self.note(f"storage commitment not reported: {error.what}", kind="error", **keys)
+            return
+        self.db.run(
+            "UPDATE commitments SET state = 'reported', committed = ?, failed = ? "
+            "WHERE transaction_uid = ?",
+            len(committed),
+            len(failed),
+            transaction_uid,
+        )
+        counts = f"{len(committed)} committed, {len(failed)} failed"
+        self.note(f"storage commitment reported to {requested_by}: {counts}", **keys)
+
+    # HL7
+
+    def _take_order(self, message: Message) -> Received:
+        """Take in ORM^O01 (RAD-4): the announcement of a study."""
+        patient = patient_of(message, self.facility.issuer)
+        study_uid = message["ZDS-1.1"]
+        if study_uid:
+            self.db.upsert(
+                "expected_studies",
+                "study_uid",
+                study_uid=study_uid,
+                accession=message["OBR-18"],
+                patient_id=patient.patient_id,
+                description=message["OBR-4.2"],
+                announced_at=self._time(),
+            )
+            self.note(
+                f"study announced: {message['OBR-4.2']}",
+                accession=message["OBR-18"],
+                study_uid=study_uid,
+                patient_id=patient.patient_id,
+            )
+        return Received("RAD-4")
+
+    def _take_update(self, message: Message) -> Received:
+        """Take in ADT^A08 (RAD-12): correct the patient in the index."""
+        patient = patient_of(message, self.facility.issuer)
+        known = self._index.update_patient(patient)
+        text = "updated" if known else "has no images here: nothing to update"
+        self.note(f"patient {patient.patient_id} {text}", patient_id=patient.patient_id)
+        return Received("RAD-12")
+
+    def _note_image(self, header: Dataset, text: str, kind: str = "state") -> None:
+        keys = dicom_keys(header)
+        detail = {"run": text}
+        summary = f"{text}: {header.SOPInstanceUID}"
+        self.facility.journal.record(self.name, kind, summary, keys=keys, detail=detail)
+
+
+class _Unreadable(LabError):
+    """A data set that the archive cannot take, with the status that says so."""
+
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(what)
+        self.status = status
+
+
+def _header(data: bytes) -> FileDataset:
+    """Read a data set without its pixels.
+
+    Raises
+    ------
+    _Unreadable
+        If it is broken, or lacks what the index needs.
+    """
+    try:
+        header = dcmread(BytesIO(data), stop_before_pixels=True)
+        uids = {
+            keyword: text_of(header.get(keyword))
+            for keyword in (
+                "SOPClassUID",
+                "SOPInstanceUID",
+                "StudyInstanceUID",
+                "SeriesInstanceUID",
+            )
+        }
+        for keyword in INDEXED:  # turns each raw element into a value, or fails
+            text_of(header.get(keyword))
+    except Exception as error:  # pydicom raises many kinds for broken data
+        raise _Unreadable(f"cannot read the data set: {error}", 0xC000) from error
+    for keyword, uid in uids.items():
+        if not uid:
+            raise _Unreadable(f"{keyword} is missing", 0xA900)
+        if not is_uid(uid):
+            raise _Unreadable(f"{keyword} is not a UID", 0xC000)
+    return header
+
+
+@functools.cache
+def supported_contexts() -> list[PresentationContext]:
+    """Return every storage class in every transfer syntax, and the other services."""
+    # pynetdicom takes the first of these that the caller proposes.
+    syntaxes = [ExplicitVRLittleEndian, *AllTransferSyntaxes]
+    storage = [
+        build_context(context.abstract_syntax or "", list(dict.fromkeys(syntaxes)))
+        for context in AllStoragePresentationContexts
+    ]
+    for context in storage:  # for C-GET the caller is SCP of what it gets
+        context.scu_role = context.scp_role = True
+    services = [VERIFICATION, STORAGE_COMMITMENT, *_TOP_LEVEL]
+    return [*storage, *(build_context(uid) for uid in services)]
+
+
+def sending_contexts(instances: list[Instance]) -> list[PresentationContext]:
+    """Return what to propose for sending: each SOP class in the syntaxes its instances have."""
+    kinds: dict[str, list[str]] = {}
+    for instance in instances:
+        syntaxes = kinds.setdefault(instance.sop_class, [])
+        if instance.transfer_syntax not in syntaxes:
+            syntaxes.append(instance.transfer_syntax)
+    contexts = [
+        build_context(sop_class, syntax)
+        for sop_class, syntaxes in kinds.items()
+        for syntax in syntaxes
+    ]
+    for sop_class, syntaxes in kinds.items():
+        if any(not UID(syntax).is_compressed for syntax in syntaxes):
+            # Uncompressed pixels may be sent in any uncompressed syntax.
+            contexts.append(build_context(sop_class))
+    return contexts[:128] or [build_context(VERIFICATION)]

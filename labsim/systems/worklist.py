@@ -1,0 +1,83 @@
+"""Modality Worklist entries (PS3.4 K.6.1.2.2), made from the RIS's tables."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from labsim.systems.catalogue import CODING_SCHEME
+
+
+def worklist_entry(row: sqlite3.Row) -> Dataset:
+    """Return one entry with every attribute that the RIS can answer.
+
+    Parameters
+    ----------
+    row : sqlite3.Row
+        A procedure joined with its order and patient.
+
+    Returns
+    -------
+    Dataset
+        Scheduled step attributes are inside the Scheduled Procedure Step
+        Sequence (0040,0100), all others at the top.
+    """
+    entry = Dataset()
+    entry.SpecificCharacterSet = "ISO_IR 192"
+    entry.PatientName = row["name"]
+    entry.PatientID = row["patient_id"]
+    entry.IssuerOfPatientID = row["issuer"]
+    entry.PatientBirthDate = row["birth_date"]
+    entry.PatientSex = row["sex"]
+    entry.PatientWeight = None
+    entry.MedicalAlerts = ""
+    entry.Allergies = ""
+    entry.PregnancyStatus = None
+    entry.PatientState = ""
+    entry.ConfidentialityConstraintOnPatientDataDescription = ""
+    entry.AdmissionID = row["visit"]
+    entry.CurrentPatientLocation = "OUT"
+    entry.AccessionNumber = row["accession"]
+    entry.ReferringPhysicianName = row["provider"]
+    entry.RequestingPhysician = row["provider"]
+    entry.StudyInstanceUID = row["study_uid"]
+    entry.ReferencedStudySequence = Sequence()
+    entry.ReferencedPatientSequence = Sequence()
+    entry.RequestedProcedureID = row["procedure_id"]
+    entry.RequestedProcedureDescription = row["description"]
+    entry.RequestedProcedureCodeSequence = Sequence([_code(row)])
+    entry.RequestedProcedurePriority = "ROUTINE"
+    entry.ReasonForTheRequestedProcedure = row["reason"]
+    entry.PatientTransportArrangements = ""
+    entry.PlacerOrderNumberImagingServiceRequest = row["placer_order"]
+    entry.FillerOrderNumberImagingServiceRequest = row["filler_order"]
+    entry.ScheduledProcedureStepSequence = Sequence([_step(row)])
+    return entry
+
+
+def _step(row: sqlite3.Row) -> Dataset:
+    step = Dataset()
+    step.Modality = row["modality"]
+    step.ScheduledStationAETitle = row["station"]
+    step.ScheduledStationName = row["station"]
+    step.ScheduledProcedureStepLocation = ""
+    step.ScheduledProcedureStepStartDate = row["start"][:10].replace("-", "")
+    step.ScheduledProcedureStepStartTime = row["start"][11:19].replace(":", "")
+    step.ScheduledPerformingPhysicianName = ""
+    step.ScheduledProcedureStepDescription = row["description"]
+    step.ScheduledProtocolCodeSequence = Sequence([_code(row)])
+    step.ScheduledProcedureStepID = row["step_id"]
+    step.ScheduledProcedureStepStatus = "SCHEDULED"
+    step.RequestedContrastAgent = ""
+    step.PreMedication = ""
+    return step
+
+
+def _code(row: sqlite3.Row) -> Dataset:
+    code = Dataset()
+    code.CodeValue = row["code"]
+    code.CodingSchemeDesignator = CODING_SCHEME
+    code.CodeMeaning = row["description"]
+    return code

@@ -1,0 +1,350 @@
+"""The administrator's own desk: DICOM tools named as the commands people know.
+
+Each calls over a real socket with the title of the desk (``TOOLS``), and each
+says which command of DCMTK does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID, AllTransferSyntaxes, CTImageStorage
+from pynetdicom import AllStoragePresentationContexts, build_context, build_role, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
+
+from labsim.errors import ConfigurationError, DimseFailed, NotFound
+from labsim.journal import Journal
+from labsim.sop_classes import (
+    MODALITY_WORKLIST,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+    VERIFICATION,
+)
+from labsim.systems.facility import Endpoint
+from labsim.wire.dimse import TIMEOUT, DicomNode, Peer, describe_status
+from labsim.wire.network import Network
+
+
+class Tools:
+    """What you do from your own desk.
+
+    Parameters
+    ----------
+    ae_title : str
+        The title the tools call with.
+    host, port
+        Where a C-MOVE to that title is sent.
+    local_port : int
+        The loopback port behind it.
+    journal, network
+        The hospital's.
+    endpoints : callable
+        Returns where the systems listen.
+    """
+
+    def __init__(
+        self,
+        ae_title: str,
+        local_port: int,
+        journal: Journal,
+        network: Network,
+        endpoints: Callable[[], Sequence[Endpoint]],
+    ) -> None:
+        self.ae_title = ae_title
+        self.local_port = local_port
+        self._journal = journal
+        self._network = network
+        self._endpoints = endpoints
+
+    def echoscu(self, system: str, *, calling: str = "", called: str = "") -> str:
+        """Verify that a system answers (C-ECHO).
+
+        The same with DCMTK: ``echoscu -aet TOOLS -aec PACS 127.0.0.1 PORT``.
+
+        Parameters
+        ----------
+        system : str
+            ``"pacs"``, ``"ris"``, ``"ct1"`` …
+        calling, called : str
+            Other AE titles than the right ones, to see what happens.
+
+        Returns
+        -------
+        str
+            The status.
+
+        Raises
+        ------
+        AssociationFailed
+            If there is no association.
+        """
+        contexts = [build_context(VERIFICATION)]
+        peer = self._peer(system, called)
+        with self._node(calling).associate(peer, contexts) as association:
+            return describe_status(_status(association.send_c_echo()))
+
+    def findscu(self, system: str = "pacs", *, level: str = "STUDY", **keys: str) -> list[Dataset]:
+        """Query the PACS (C-FIND, study root), or the worklist of the RIS.
+
+        The same with DCMTK: ``findscu -S -aet TOOLS -aec PACS 127.0.0.1 PORT
+        -k QueryRetrieveLevel=STUDY -k PatientName=…``.
+
+        Parameters
+        ----------
+        system : str
+            ``"pacs"`` or ``"ris"``.
+        level : str
+            ``"STUDY"``, ``"SERIES"`` or ``"IMAGE"``; not for the worklist.
+        **keys : str
+            Matching and return keys by keyword; empty ones are returned only.
+
+        Returns
+        -------
+        list of Dataset
+            The matches.
+
+        Raises
+        ------
+        ConfigurationError
+            If a keyword is not in the DICOM dictionary.
+        AssociationFailed, DimseFailed
+            If the query is not answered.
+        """
+        worklist = self._endpoint(system).protocol == "mwl"
+        model = MODALITY_WORKLIST if worklist else STUDY_ROOT_FIND
+        identifier = _worklist_identifier(keys) if worklist else _identifier(level, keys)
+        found: list[Dataset] = []
+        peer = self._peer(system)
+        with self._node().associate(peer, [build_context(model)]) as association:
+            for status, entry in association.send_c_find(identifier, model):
+                code = _status(status)
+                if code in (0xFF00, 0xFF01) and entry is not None:
+                    found.append(entry)
+                elif code != 0x0000:
+                    raise _failed("C-FIND", peer, status)
+        return found
+
+    def getscu(self, study_uid: str, *, system: str = "pacs") -> list[Dataset]:
+        """Fetch a study over the association that asks for it (C-GET).
+
+        The same with DCMTK: ``getscu -S -aet TOOLS -aec PACS 127.0.0.1 PORT
+        -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=…``.
+
+        Returns
+        -------
+        list of Dataset
+            The images, in the order in which they came.
+
+        Raises
+        ------
+        AssociationFailed, DimseFailed
+            If the request fails, or only some images came.
+        """
+        received: list[Dataset] = []
+        keys = {"StudyInstanceUID": study_uid, "SOPClassUID": "", "AvailableTransferSyntaxUID": ""}
+        storage = _storage_of(self.findscu(system, level="IMAGE", **keys))
+        contexts = [build_context(STUDY_ROOT_GET), *storage]
+        roles = [build_role(c.abstract_syntax or "", scp_role=True) for c in storage]
+        peer = self._peer(system)
+        with self._node().associate(
+            peer,
+            contexts,
+            negotiation=roles,
+            handlers=[(evt.EVT_C_STORE, _keeper(received.append))],
+        ) as association:
+            answers = association.send_c_get(
+                _identifier("STUDY", {"StudyInstanceUID": study_uid}),
+                STUDY_ROOT_GET,
+            )
+            _require_complete("C-GET", peer, answers)
+        return received
+
+    def movescu(
+        self, study_uid: str, *, system: str = "pacs", destination: str = ""
+    ) -> list[Dataset]:
+        """Have a study sent (C-MOVE), to this desk or to another destination.
+
+        The same with DCMTK: ``movescu -S -aet TOOLS -aec PACS -aem TOOLS
+        +P MOVE_PORT 127.0.0.1 PORT -k QueryRetrieveLevel=STUDY -k StudyInstanceUID=…``.
+
+        Returns
+        -------
+        list of Dataset
+            The images that came here; none when sent elsewhere.
+
+        Raises
+        ------
+        AssociationFailed, DimseFailed
+            If the request fails, or only some images were sent.
+        PortTaken
+            If another program listens on the desk's port.
+        """
+        received: list[Dataset] = []
+        receiver = self._node()
+        if destination in ("", self.ae_title):
+            contexts = [
+                build_context(c.abstract_syntax or "", [*AllTransferSyntaxes])
+                for c in AllStoragePresentationContexts
+            ]
+            handlers = [(evt.EVT_C_STORE, _keeper(received.append))]
+            receiver.listen(contexts, handlers, port=self.local_port)
+        try:
+            self._request_move(study_uid, self._peer(system), destination or self.ae_title)
+        finally:
+            receiver.close()
+        return received
+
+    def storescu(
+        self, files: Iterable[Path | str], *, system: str = "pacs"
+    ) -> list[tuple[str, str]]:
+        """Send files to the PACS (C-STORE).
+
+        The same with DCMTK: ``storescu -aet TOOLS -aec PACS 127.0.0.1 PORT FILE …``.
+
+        Returns
+        -------
+        list of (file, answer)
+            The status of each, or why it was not sent.
+
+        Raises
+        ------
+        AssociationFailed
+            If there is no association.
+        """
+        answers: list[tuple[str, str]] = []
+        readable: list[tuple[str, FileDataset]] = []
+        for file in files:
+            try:
+                readable.append((Path(file).name, dcmread(file)))
+            except (InvalidDicomError, OSError) as error:
+                answers.append((Path(file).name, f"not sent: {_reason(error)}"))
+        contexts = {
+            (str(d.SOPClassUID), str(d.file_meta.TransferSyntaxUID)): None for _, d in readable
+        }
+        if not readable:
+            return answers
+        proposed = [build_context(sop_class, syntax) for sop_class, syntax in contexts]
+        with self._node().associate(self._peer(system), proposed) as association:
+            for name, dataset in readable:
+                answers.append((name, _send(association, dataset)))
+        return answers
+
+    def _request_move(self, study_uid: str, peer: Peer, destination: str) -> None:
+        model = STUDY_ROOT_MOVE
+        identifier = _identifier("STUDY", {"StudyInstanceUID": study_uid})
+        with self._node().associate(peer, [build_context(model)]) as association:
+            _require_complete(
+                "C-MOVE", peer, association.send_c_move(identifier, destination, model)
+            )
+
+    def _node(self, calling: str = "") -> DicomNode:
+        return DicomNode("desk", calling or self.ae_title, self._journal, self._network)
+
+    def _endpoint(self, system: str) -> Endpoint:
+        for endpoint in self._endpoints():
+            if endpoint.system == system and endpoint.protocol in ("dicom", "mwl"):
+                return endpoint
+        names = sorted({e.system for e in self._endpoints() if e.protocol in ("dicom", "mwl")})
+        raise NotFound(f"No system {system!r} speaks DICOM.", f"Use {', '.join(names)}.")
+
+    def _peer(self, system: str, called: str = "") -> Peer:
+        endpoint = self._endpoint(system)
+        return Peer(called or endpoint.title, endpoint.address.host, endpoint.address.port)
+
+
+def _identifier(level: str, keys: dict[str, str]) -> Dataset:
+    identifier = Dataset()
+    identifier.SpecificCharacterSet = "ISO_IR 192"
+    identifier.QueryRetrieveLevel = level
+    for keyword, value in keys.items():
+        _require_keyword(keyword)
+        setattr(identifier, keyword, value)
+    unique = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
+    if unique.get(level) not in (None, *keys):
+        setattr(identifier, unique[level], "")
+    return identifier
+
+
+def _worklist_identifier(keys: dict[str, str]) -> Dataset:
+    from labsim.systems.modality import worklist_keys
+
+    identifier = worklist_keys("", "", "")
+    step = identifier.ScheduledProcedureStepSequence[0]
+    for keyword, value in keys.items():
+        _require_keyword(keyword)
+        setattr(step if keyword in step else identifier, keyword, value)
+    return identifier
+
+
+def _require_keyword(keyword: str) -> None:
+    if tag_for_keyword(keyword) is None:
+        raise ConfigurationError(
+            f"{keyword!r} is no keyword of the DICOM dictionary.", 'For example "PatientName".'
+        )
+
+
+def _storage_of(images: list[Dataset]) -> list[PresentationContext]:
+    """Return what to offer for a C-GET: each SOP class in each syntax its images have."""
+    kinds = {
+        (str(image.SOPClassUID), str(image.get("AvailableTransferSyntaxUID") or "")): None
+        for image in images
+    }
+    classes = dict.fromkeys(sop_class for sop_class, _ in kinds)
+    uncompressed = [build_context(sop_class) for sop_class in classes]
+    compressed = [build_context(*kind) for kind in kinds if kind[1] and UID(kind[1]).is_compressed]
+    return [*uncompressed, *compressed][:127] or [build_context(CTImageStorage)]
+
+
+def _keeper(keep: Callable[[Dataset], None]) -> Callable[[evt.Event], int]:
+    def store(event: evt.Event) -> int:
+        dataset = event.dataset
+        dataset.file_meta = event.file_meta
+        keep(dataset)
+        return 0x0000
+
+    return store
+
+
+def _require_complete(
+    request: str, peer: Peer, answers: Iterable[tuple[Dataset, Dataset | None]]
+) -> None:
+    for status, _ in answers:
+        code = _status(status)
+        if code not in (0x0000, 0xFF00):
+            raise _failed(request, peer, status)
+
+
+def _send(association: Association, dataset: FileDataset) -> str:
+    try:
+        return describe_status(_status(association.send_c_store(dataset)))
+    except ValueError as error:  # no accepted presentation context fits
+        return f"not sent: {error}"
+
+
+def _reason(error: Exception) -> str:
+    return "not a DICOM file" if isinstance(error, InvalidDicomError) else str(error)
+
+
+def _status(status: Dataset) -> int:
+    if "Status" not in status:
+        raise DimseFailed(f"No answer within {TIMEOUT:g} s.")
+    return int(status.Status)
+
+
+def _failed(request: str, peer: Peer, status: Dataset) -> DimseFailed:
+    comment = f" ({status.ErrorComment})" if "ErrorComment" in status else ""
+    words = describe_status(int(status.Status))
+    failed = status.get("NumberOfFailedSuboperations")
+    some = f", {failed} images failed" if failed else ""
+    return DimseFailed(
+        f"{peer.ae_title} answered the {request} with {words}{comment}{some}.",
+        "The journal of the hospital has the details.",
+        status=int(status.Status),
+    )

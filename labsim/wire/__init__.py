@@ -1,0 +1,1 @@
+"""What goes over the loopback sockets: DICOM and HL7 v2."""

@@ -1,0 +1,301 @@
+"""HL7 v2 messages: written, read and shown.
+
+Reading is done by python-hl7; this is the only module that knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import hl7
+
+from labsim.errors import Hl7Error
+from labsim.table import Table
+from labsim.wire.hl7_fields import FIELD_NAMES, SEGMENT_NAMES
+
+SEPARATORS = "|^~\\&"
+# MSH-18 by HL7 table 0211, as far as the lab speaks it. Empty means ASCII (HL7 v2.5.1 2.14.9.18).
+ENCODINGS: Mapping[str, str] = {
+    "": "ascii",
+    "ASCII": "ascii",
+    "8859/1": "iso8859-1",
+    "8859/15": "iso8859-15",
+    "UNICODE UTF-8": "utf-8",
+}
+_ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
+_UNESCAPES = {"E": "\\", "F": "|", "S": "^", "T": "&", "R": "~", ".br": "\n"}
+
+
+def escape(text: str) -> str:
+    """Escape the separators in a piece of text (HL7 v2.5.1 2.7.1)."""
+    escaped = "".join(_ESCAPES.get(character, character) for character in text)
+    return escaped.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\\.br\\")
+
+
+def unescape(text: str) -> str:
+    """Turn escape sequences back into the characters they stand for."""
+    parts = text.split("\\")
+    plain = [parts[0]]
+    for index in range(1, len(parts)):
+        # Between two backslashes stands a name, outside of them stands text.
+        inside = index % 2 == 1 and index < len(parts) - 1
+        plain.append(_UNESCAPES.get(parts[index], "") if inside else parts[index])
+    return "".join(plain)
+
+
+def timestamp(moment: datetime) -> str:
+    """Write a moment as an HL7 time stamp, to the second."""
+    return moment.strftime("%Y%m%d%H%M%S")
+
+
+def segment(name: str, fields: Mapping[int, str]) -> str:
+    """Write one segment from numbered fields.
+
+    Parameters
+    ----------
+    name : str
+        ``"PID"`` and so on; not MSH, whose numbering is its own.
+    fields : mapping of int to str
+        Values already escaped where they hold free text.
+    """
+    return "|".join([name, *(fields.get(n, "") for n in range(1, max(fields, default=0) + 1))])
+
+
+@dataclass(frozen=True)
+class Header:
+    """The parties and the kind of a message, segment MSH (HL7 v2.5.1 2.14.9).
+
+    Parameters
+    ----------
+    sender, receiver : tuple of str
+        Application and facility: MSH-3 and MSH-4, MSH-5 and MSH-6.
+    message_type : str
+        MSH-9, such as ``"ADT^A04"``.
+    control_id : str
+        MSH-10, at most 20 characters.
+    time : datetime
+        MSH-7.
+    version : str
+        MSH-12.
+    """
+
+    sender: tuple[str, str]
+    receiver: tuple[str, str]
+    message_type: str
+    control_id: str
+    time: datetime
+    version: str = "2.3.1"
+
+    def __str__(self) -> str:
+        return "|".join(
+            [
+                "MSH",
+                SEPARATORS[1:],
+                *map(escape, self.sender),
+                *map(escape, self.receiver),
+                timestamp(self.time),
+                "",
+                self.message_type,
+                escape(self.control_id),
+                "P",
+                self.version,
+                *[""] * 5,
+                "UNICODE UTF-8",
+            ]
+        )
+
+
+class Message:
+    """A parsed message.
+
+    Parameters
+    ----------
+    text : str
+        Segments that each end with a carriage return (HL7 v2.5.1 2.3.2).
+
+    Raises
+    ------
+    Hl7Error
+        If it does not begin with MSH, or its segments end with line feeds.
+    """
+
+    def __init__(self, text: str) -> None:
+        _require_readable(text)
+        self.text = text if text.endswith("\r") else text + "\r"
+        try:
+            self._parsed = hl7.parse(self.text)
+        except Exception as error:  # python-hl7 raises what its lists and slices raise
+            raise Hl7Error(
+                f"The message cannot be parsed: {error}.",
+                "Compare its first line with MSH|^~\\&|…",
+                code="AR",
+            ) from error
+
+    @classmethod
+    def build(cls, header: Header, *segments: str) -> Message:
+        """Put a header and segments together."""
+        return cls("\r".join([str(header), *segments]) + "\r")
+
+    @classmethod
+    def decode(cls, data: bytes) -> Message:
+        """Read a message by the character set that its MSH-18 declares.
+
+        Raises
+        ------
+        Hl7Error
+            If it cannot be read, or its bytes are not of that set.
+        """
+        _require_readable(data.decode("iso8859-1"))
+        declared = cls(data.decode("iso8859-1"))["MSH-18"].upper()
+        encoding = ENCODINGS.get(declared.split("~")[0])
+        if encoding is None:
+            raise Hl7Error(
+                f"MSH-18 declares the character set {declared!r}, which is not supported.",
+                f"Use one of {', '.join(filter(None, ENCODINGS))}.",
+                code="AR",
+            )
+        try:
+            return cls(data.decode(encoding))
+        except UnicodeDecodeError as error:
+            raise Hl7Error(
+                f"Byte 0x{data[error.start]:02X} at offset {error.start} is not "
+                f"{encoding}, the character set of MSH-18 {declared or '(empty: ASCII)'}.",
+                "The sender must declare the character set it writes.",
+            ) from error
+
+    def encode(self) -> bytes:
+        """Return the bytes for the wire, in the character set of MSH-18."""
+        return self.text.encode(ENCODINGS.get(self["MSH-18"].upper().split("~")[0], "utf-8"))
+
+    def __getitem__(self, path: str) -> str:
+        """Return a field or component, unescaped; empty if it is not there.
+
+        Parameters
+        ----------
+        path : str
+            ``"PID-5"``, or ``"PID-5.1"`` for the first component, of the
+            first segment of that name and the first repetition.
+        """
+        name, _, rest = path.partition("-")
+        field, _, component = rest.partition(".")
+        for parsed in self._parsed:
+            if str(parsed[0]) == name:
+                return _value(parsed, int(field), int(component) if component else None)
+        return ""
+
+    def all(self, path: str) -> list[str]:
+        """Return the same field of every segment of that name, in order."""
+        name, _, rest = path.partition("-")
+        field, _, component = rest.partition(".")
+        return [
+            _value(parsed, int(field), int(component) if component else None)
+            for parsed in self._parsed
+            if str(parsed[0]) == name
+        ]
+
+    @property
+    def type(self) -> str:
+        """Message type and trigger event, such as ``"ADT^A04"``."""
+        return "^".join(filter(None, (self["MSH-9.1"], self["MSH-9.2"])))
+
+    @property
+    def control_id(self) -> str:
+        """MSH-10, which the acknowledgment repeats in MSA-2."""
+        return self["MSH-10"]
+
+    def table(self, name: str = "") -> Table:
+        """Return the message field by field, empty fields left out.
+
+        Parameters
+        ----------
+        name : str, optional
+            Only segments of this name.
+        """
+        rows = [
+            (f"{parsed[0]}-{number}", FIELD_NAMES.get(f"{parsed[0]}-{number}", ""), str(value))
+            for parsed in self._parsed
+            if not name or str(parsed[0]) == name
+            for number, value in _numbered(parsed)
+            if str(value)
+        ]
+        title = f"{name} {SEGMENT_NAMES.get(name, '')}".strip() if name else self.type
+        return Table(("field", "name", "value"), rows, title)
+
+    def __str__(self) -> str:
+        return self.text.replace("\r", "\n").rstrip("\n")
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+
+def acknowledge(
+    message: Message, code: str, control_id: str, time: datetime, text: str = ""
+) -> Message:
+    """Write the acknowledgment of a message, original mode (HL7 v2.5.1 2.9.2).
+
+    Parameters
+    ----------
+    message : Message
+        What is acknowledged.
+    code : str
+        MSA-1: ``"AA"``, ``"AE"`` or ``"AR"`` (table 0008).
+    control_id : str
+        MSH-10 of the acknowledgment itself.
+    time : datetime
+        MSH-7.
+    text : str, optional
+        MSA-3, why it was not accepted.
+    """
+    header = Header(
+        sender=(message["MSH-5"], message["MSH-6"]),
+        receiver=(message["MSH-3"], message["MSH-4"]),
+        message_type="^".join(filter(None, ("ACK", message["MSH-9.2"]))),
+        control_id=control_id,
+        time=time,
+        version=message["MSH-12"] or "2.3.1",
+    )
+    fields = {1: code, 2: escape(message.control_id), 3: escape(text)}
+    return Message.build(header, segment("MSA", {n: v for n, v in fields.items() if v or n < 3}))
+
+
+def reject_unreadable(code: str, control_id: str, time: datetime, text: str) -> Message:
+    """Write an acknowledgment for bytes that have no header to answer to."""
+    header = Header(("", ""), ("", ""), "ACK", control_id, time)
+    return Message.build(header, segment("MSA", {1: code, 2: "", 3: escape(text)}))
+
+
+def _require_readable(text: str) -> None:
+    if not text.startswith("MSH"):
+        raise Hl7Error(
+            f"The message begins with {text[:12]!r} instead of MSH.",
+            "Every message begins with the segment MSH (HL7 v2.5.1 2.14.9).",
+            code="AR",
+        )
+    if "\r" not in text.rstrip("\r\n") and "\n" in text.rstrip("\r\n"):
+        raise Hl7Error(
+            "The segments end with line feeds (0x0A) instead of carriage returns (0x0D).",
+            "End every segment with a carriage return (HL7 v2.5.1 2.3.2).",
+            code="AR",
+        )
+
+
+def _numbered(parsed: Any) -> list[tuple[int, Any]]:
+    """Return the fields of a segment with their numbers; python-hl7 counts MSH's as HL7 does."""
+    return [(number, parsed[number]) for number in range(1, len(parsed))]
+
+
+def _value(parsed: Any, field: int, component: int | None) -> str:
+    if field >= len(parsed):
+        return ""
+    if str(parsed[0]) == "MSH" and field < 3:
+        return str(parsed[field])
+    repetition = str(parsed[field]).split("~")[0]
+    if component is None:
+        return unescape(repetition) if "^" not in repetition else repetition
+    parts = repetition.split("^")
+    return unescape(parts[component - 1]) if component <= len(parts) else ""

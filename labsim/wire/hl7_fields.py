@@ -1,0 +1,81 @@
+"""Names of the segments and fields that the lab's messages use.
+
+From HL7 v2.5.1 chapters 2 (MSH, MSA), 3 (EVN, PID, PV1, MRG), 4 (ORC, OBR)
+and 7 (OBX); ZDS from IHE RAD TF-2, transaction RAD-4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SEGMENT_NAMES: Mapping[str, str] = {
+    "MSH": "Message Header",
+    "MSA": "Message Acknowledgment",
+    "EVN": "Event Type",
+    "PID": "Patient Identification",
+    "PV1": "Patient Visit",
+    "ORC": "Common Order",
+    "OBR": "Observation Request",
+    "OBX": "Observation/Result",
+    "ZDS": "Study Instance UID (IHE)",
+}
+
+FIELD_NAMES: Mapping[str, str] = {
+    "MSH-1": "Field Separator",
+    "MSH-2": "Encoding Characters",
+    "MSH-3": "Sending Application",
+    "MSH-4": "Sending Facility",
+    "MSH-5": "Receiving Application",
+    "MSH-6": "Receiving Facility",
+    "MSH-7": "Date/Time of Message",
+    "MSH-9": "Message Type",
+    "MSH-10": "Message Control ID",
+    "MSH-11": "Processing ID",
+    "MSH-12": "Version ID",
+    "MSH-18": "Character Set",
+    "MSA-1": "Acknowledgment Code",
+    "MSA-2": "Message Control ID",
+    "MSA-3": "Text Message",
+    "EVN-1": "Event Type Code",
+    "EVN-2": "Recorded Date/Time",
+    "PID-1": "Set ID",
+    "PID-3": "Patient Identifier List",
+    "PID-5": "Patient Name",
+    "PID-7": "Date/Time of Birth",
+    "PID-8": "Administrative Sex",
+    "PV1-1": "Set ID",
+    "PV1-2": "Patient Class",
+    "PV1-3": "Assigned Patient Location",
+    "PV1-7": "Attending Doctor",
+    "PV1-8": "Referring Doctor",
+    "PV1-19": "Visit Number",
+    "ORC-1": "Order Control",
+    "ORC-2": "Placer Order Number",
+    "ORC-3": "Filler Order Number",
+    "ORC-5": "Order Status",
+    "ORC-9": "Date/Time of Transaction",
+    "ORC-12": "Ordering Provider",
+    "OBR-1": "Set ID",
+    "OBR-2": "Placer Order Number",
+    "OBR-3": "Filler Order Number",
+    "OBR-4": "Universal Service Identifier",
+    "OBR-7": "Observation Date/Time",
+    "OBR-13": "Relevant Clinical Information",
+    "OBR-16": "Ordering Provider",
+    "OBR-18": "Placer Field 1 (IHE: Accession Number)",
+    "OBR-19": "Placer Field 2 (IHE: Requested Procedure ID)",
+    "OBR-20": "Filler Field 1 (IHE: Scheduled Procedure Step ID)",
+    "OBR-22": "Results Rpt/Status Chng Date/Time",
+    "OBR-24": "Diagnostic Serv Sect ID (IHE: Modality)",
+    "OBR-25": "Result Status",
+    "OBR-27": "Quantity/Timing",
+    "OBR-31": "Reason for Study",
+    "OBR-32": "Principal Result Interpreter",
+    "OBX-1": "Set ID",
+    "OBX-2": "Value Type",
+    "OBX-3": "Observation Identifier",
+    "OBX-4": "Observation Sub-ID",
+    "OBX-5": "Observation Value",
+    "OBX-11": "Observation Result Status",
+    "ZDS-1": "Study Instance UID",
+}

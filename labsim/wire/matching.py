@@ -1,0 +1,165 @@
+"""Attribute matching of C-FIND (PS3.4 C.2.2.2), for the worklist and for the archive.
+
+Pure functions on data sets: what is asked (the Identifier of the request)
+against what is there (a candidate that holds every attribute the system
+supports, empty ones too).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+# These steer the request and are no keys.
+_NOT_KEYS = {"SpecificCharacterSet", "QueryRetrieveLevel", "TimezoneOffsetFromUTC"}
+# Wild cards work on text only (PS3.4 C.2.2.2.4).
+_WILD_CARD_VR = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
+
+
+def matches(identifier: Dataset, candidate: Dataset) -> bool:
+    """Tell whether a candidate matches every key of a request.
+
+    A key that the candidate does not have is not supported and does not
+    narrow the answer.
+
+    Parameters
+    ----------
+    identifier : Dataset
+        The request's keys.
+    candidate : Dataset
+        One entry.
+    """
+    for key in identifier:
+        if key.keyword in _NOT_KEYS or key.tag not in candidate or is_universal(key):
+            continue
+        if not _element_matches(key, candidate[key.tag]):
+            return False
+    return True
+
+
+def project(identifier: Dataset, candidate: Dataset) -> Dataset:
+    """Return what the request asked for, with the candidate's values, in the same nesting."""
+    answer = Dataset()
+    for key in identifier:
+        if key.keyword in _NOT_KEYS or key.tag not in candidate:
+            continue
+        found = candidate[key.tag]
+        if key.VR == "SQ" and key.value:
+            items = [project(key.value[0], item) for item in found.value]
+            answer.add_new(key.tag, "SQ", Sequence(items))
+        else:
+            answer.add_new(found.tag, found.VR, found.value)
+    return answer
+
+
+def unsupported(identifier: Dataset, candidate: Dataset) -> bool:
+    """Tell whether the request has a key with a value that the candidate does not have."""
+    return any(
+        key.keyword not in _NOT_KEYS and key.tag not in candidate and not is_universal(key)
+        for key in identifier
+    )
+
+
+def is_universal(key: DataElement) -> bool:
+    """Tell whether a key matches everything: no value, or ``*`` alone (PS3.4 C.2.2.2.3)."""
+    if key.VR == "SQ":
+        return not key.value or all(is_universal(inner) for inner in key.value[0])
+    return not values_of(key) or (key.VR in _WILD_CARD_VR and set(values_of(key)) == {"*"})
+
+
+def values_of(element: DataElement) -> list[str]:
+    """Return the values of an element as text, without empty ones."""
+    value = element.value
+    many = value if isinstance(value, (list, tuple)) or element.VM > 1 else [value]
+    return [text for text in (_plain(item) for item in many) if text]
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value).rstrip(" \0")
+
+
+def _element_matches(key: DataElement, found: DataElement) -> bool:
+    if key.VR == "SQ":
+        return any(matches(key.value[0], item) for item in found.value)
+    wanted, present = values_of(key), values_of(found)
+    test = _TESTS.get(str(key.VR), _text)
+    return any(test(str(key.VR), want, have) for want in wanted for have in present)
+
+
+def _text(vr: str, wanted: str, present: str) -> bool:
+    if vr in _WILD_CARD_VR and set(wanted) & set("*?"):
+        return wild_card(wanted).fullmatch(present) is not None
+    return wanted == present
+
+
+def _number(vr: str, wanted: str, present: str) -> bool:
+    try:
+        return float(wanted) == float(present)
+    except ValueError:
+        return wanted == present
+
+
+def _person(vr: str, wanted: str, present: str) -> bool:
+    """Compare names without regard to case, by component group (PS3.5 6.2.1).
+
+    A request without ``=`` may mean any of a name's groups.
+    """
+    have = [name_key(group) for group in present.split("=")]
+    if "=" not in wanted:
+        return any(wild_card(name_key(wanted)).fullmatch(group) for group in have)
+    pairs = zip(wanted.split("="), have, strict=False)
+    return all(wild_card(name_key(want)).fullmatch(group) for want, group in pairs if want)
+
+
+def name_key(group: str) -> str:
+    """Return the form in which names are compared: folded case, no empty components at the end."""
+    return group.casefold().rstrip("^ ")
+
+
+@functools.lru_cache(maxsize=256)
+def wild_card(pattern: str) -> re.Pattern[str]:
+    """Turn ``*`` and ``?`` into a regular expression."""
+    parts = {"*": ".*", "?": "."}
+    return re.compile("".join(parts.get(c, re.escape(c)) for c in pattern), re.DOTALL)
+
+
+def _range(vr: str, wanted: str, present: str) -> bool:
+    first, last = range_of(vr, wanted)
+    return first <= _padded(vr, present, "0") and _padded(vr, present, "0") <= last
+
+
+def range_of(vr: str, wanted: str) -> tuple[str, str]:
+    """Return the first and last value that a date or time key means (PS3.4 C.2.2.2.5).
+
+    ``"20260101-20260131"`` is a range, ``"20260101-"`` has no end, and
+    ``"1030"`` of a time is the whole minute.
+    """
+    first, dash, last = wanted.partition("-")
+    if not dash:
+        last = first
+    return _padded(vr, first, "0"), _padded(vr, last, "9") if last else "~"
+
+
+def _padded(vr: str, value: str, fill: str) -> str:
+    if vr == "DA":
+        return value.replace(".", "")  # ACR-NEMA wrote 1993.08.22, and such files exist
+    digits = value.replace(":", "").replace(".", "")
+    return digits.ljust(12 if vr == "TM" else 20, fill)
+
+
+_TESTS: Mapping[str, Callable[[str, str, str], bool]] = {
+    "PN": _person,
+    "DA": _range,
+    "TM": _range,
+    "DT": _range,
+    "IS": _number,
+    "DS": _number,
+    "US": _number,
+    "UL": _number,
+}
