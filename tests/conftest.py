@@ -66,10 +66,3 @@ def silent_port() -> Iterator[int]:
     """A loopback port that accepts connections and never says anything."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
-
-    """Copy a folder to where it may be changed."""
-
-    def copy(source: Path) -> Path:
-        return Path(shutil.copytree(source, tmp_path / source.name))
-
-    return copy

@@ -252,14 +252,14 @@ def scan(
     paint(canvas)
     grain = _blur(rng.standard_normal(canvas.image.shape).astype(np.float32))
     sharp = _blur(canvas.image) * 0.6 + canvas.image * 0.4
-    return (sharp + grain * (noise / float(grain.std()))).astype(np.float32)
+    return np.asarray(sharp + grain * (noise / float(grain.std())), dtype=np.float32)
 
 
 def _blur(image: Image) -> Image:
     """Average with the neighbours, weights 1-2-1 each way."""
     padded = np.pad(image, 1, mode="edge")
     rows = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    smooth = ((rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4).astype(np.float32)
+    smooth = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:]) / 4
     return np.asarray(smooth, dtype=np.float32)
 
 
