@@ -10,10 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
+from pydicom.dataset import Dataset
+
 from labsim.clock import Clock, WallClock
 from labsim.errors import ConfigurationError, HospitalInUse, LabError
 from labsim.exam import Exam
-from labsim.journal import Journal
+from labsim.journal import Event, Journal
 from labsim.site import Site
 from labsim.systems.facility import Endpoint, Facility, System
 from labsim.systems.his import His
@@ -23,6 +25,8 @@ from labsim.systems.ris import Ris
 from labsim.table import Table
 from labsim.tools import Tools
 from labsim.wire.background import BackgroundLoop
+from labsim.wire.dimse import dataset_of
+from labsim.wire.hl7 import Message
 from labsim.wire.network import Address, Network, free_port
 
 _S = TypeVar("_S", bound=System)
@@ -218,6 +222,18 @@ class Hospital:
         """
         self._require_running()
         return Exam(self).run(code, name, reason)
+
+    def message(self, event: Event) -> Message | Dataset:
+        """Return what an event of the journal carried: an HL7 message or a DICOM data set.
+
+        Raises
+        ------
+        NotFound
+            If it carried nothing.
+        """
+        self._require_running()
+        payload = self.journal.payload(event)
+        return Message(payload["hl7"]) if "hl7" in payload else dataset_of(payload)
 
     def inject(self, fault: Fault) -> None:
         """Make something go wrong, while everything runs."""

@@ -137,7 +137,7 @@ class Journal:
         Event
             The event as written.
         """
-        now, hospital_time = datetime.now(), self._clock.now()
+        now, hospital_time = datetime.now(), self.now()
         with self._grown:
             event = Event(
                 seq=len(self._events) + 1,
@@ -164,6 +164,10 @@ class Journal:
             except Exception:  # a broken viewer must not harm the hospital
                 _LOG.exception("a subscriber of the journal failed on event %d", event.seq)
         return event
+
+    def now(self) -> datetime:
+        """Return the hospital's time."""
+        return self._clock.now()
 
     def name(self, alias: str, system: str) -> None:
         """Show a peer that calls itself `alias` (an AE title, an application) as `system`."""

@@ -81,6 +81,9 @@ class DeskSite(_Part):
     ae_title: AeTitle
 
 
+_DicomSite = RisSite | PacsSite | ModalitySite | DeskSite
+
+
 class Site(_Part):
     """One hospital. `Site.load` reads it from a TOML file."""
 
@@ -98,14 +101,25 @@ class Site(_Part):
         for whose, name in self._links():
             if name not in ("his", "ris", "pacs"):
                 raise ValueError(f"{whose} names a system {name!r} that the site does not have")
-        names = [modality.name for modality in self.modalities]
-        titles = [self.ris.ae_title, self.pacs.ae_title, self.desk.ae_title]
-        titles += [modality.ae_title for modality in self.modalities]
-        for kind, values in (("name", names), ("AE title", titles)):
+        for kind, values in self._unique().items():
             for value in values:
                 if values.count(value) > 1:
                     raise ValueError(f"two systems have the {kind} {value!r}")
         return self
+
+    def _unique(self) -> dict[str, list[str]]:
+        """Return what no two systems may share."""
+        dicom: list[_DicomSite] = [self.ris, self.pacs, self.desk, *self.modalities]
+        hl7: list[HisSite | RisSite | PacsSite] = [self.his, self.ris, self.pacs]
+        return {
+            "name": ["his", "ris", "pacs", "desk", *(part.name for part in self.modalities)],
+            "AE title": [part.ae_title for part in dicom],
+            "HL7 application": [part.application for part in hl7],
+            "address": [
+                *(f"{part.host}:{part.dicom_port}" for part in dicom),
+                *(f"{part.host}:{part.hl7_port}" for part in hl7),
+            ],
+        }
 
     def _links(self) -> Iterator[tuple[str, str]]:
         yield "his.orders_to", self.his.orders_to
@@ -129,10 +143,9 @@ class Site(_Part):
         ConfigurationError
             If there is none, or it is not right; the message names each place.
         """
-        text = _read(site)
         try:
-            return cls.model_validate(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
+            return cls.model_validate(tomllib.loads(_read(site)))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"The site {site} is not TOML: {error}.") from error
         except ValidationError as error:
             found = "; ".join(

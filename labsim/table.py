@@ -33,7 +33,7 @@ class Table:
         return iter(self.rows)
 
     def __str__(self) -> str:
-        cells = [list(map(_text, row)) for row in [self.columns, *self.rows]]
+        cells = [list(map(_line, row)) for row in [self.columns, *self.rows]]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -64,6 +64,10 @@ _CAPTION = "caption-side: top; text-align: left; font-weight: 600"
 
 def _text(cell: Any) -> str:
     return "" if cell is None else str(cell)
+
+
+def _line(cell: Any) -> str:
+    return " ".join(_text(cell).splitlines())
 
 
 def _html(cell: Any) -> str:

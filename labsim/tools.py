@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, AllTransferSyntaxes, CTImageStorage
@@ -28,6 +29,7 @@ from labsim.sop_classes import (
     VERIFICATION,
 )
 from labsim.systems.facility import Endpoint
+from labsim.table import Table
 from labsim.wire.dimse import TIMEOUT, DicomNode, Peer, describe_status
 from labsim.wire.network import Network
 
@@ -236,6 +238,35 @@ class Tools:
                 answers.append((name, _send(association, dataset)))
         return answers
 
+    def dcmdump(self, dataset: Dataset | Path | str, *keywords: str) -> Table:
+        """Show the header of a data set or file.
+
+        The same with DCMTK: ``dcmdump FILE``, or ``dcmdump +P KEYWORD FILE``.
+
+        Parameters
+        ----------
+        dataset : Dataset, Path or str
+            What to show.
+        *keywords : str
+            Only these attributes; all if left out.
+
+        Raises
+        ------
+        ConfigurationError
+            If a file is not DICOM.
+        """
+        if not isinstance(dataset, Dataset):
+            try:
+                dataset = dcmread(dataset, stop_before_pixels=True)
+            except (InvalidDicomError, OSError) as error:
+                raise ConfigurationError(f"{dataset}: {_reason(error)}.") from error
+        rows = [
+            (f"({e.tag.group:04X},{e.tag.element:04X})", e.VR, e.keyword or e.name, _short(e))
+            for e in dataset
+            if not keywords or e.keyword in keywords
+        ]
+        return Table(("tag", "VR", "attribute", "value"), rows, "DICOM header")
+
     def _request_move(self, study_uid: str, peer: Peer, destination: str) -> None:
         model = STUDY_ROOT_MOVE
         identifier = _identifier("STUDY", {"StudyInstanceUID": study_uid})
@@ -326,6 +357,13 @@ def _send(association: Association, dataset: FileDataset) -> str:
         return describe_status(_status(association.send_c_store(dataset)))
     except ValueError as error:  # no accepted presentation context fits
         return f"not sent: {error}"
+
+
+def _short(element: DataElement) -> str:
+    if element.VR == "SQ":
+        return f"{len(element.value)} item(s)"
+    text = element.repval
+    return text if len(text) <= 72 else text[:71] + "…"
 
 
 def _reason(error: Exception) -> str:

@@ -36,6 +36,8 @@ class Step:
         ``"RAD-5"`` and ``"Query Modality Worklist"``.
     sender, receiver : str
         The systems, as in the first message.
+    protocol : str
+        ``"HL7"`` or ``"DICOM"``.
     messages : int
         How many requests were made.
     outcome : str
@@ -48,6 +50,7 @@ class Step:
     name: str
     sender: str
     receiver: str
+    protocol: str
     messages: int
     outcome: str
     time: str
@@ -73,6 +76,12 @@ class Transcript(Sequence["Event"]):
         if isinstance(index, slice):
             return Transcript(self._events[index])
         return self._events[index]
+
+    def of(self, transaction: str) -> Transcript:
+        """Return each message of one IHE transaction, such as ``"RAD-5"``, once."""
+        return Transcript(
+            event for event in self.once() if event.transaction == transaction and _direction(event)
+        )
 
     def once(self) -> Transcript:
         """Return each message once, as its receiver wrote it.
@@ -200,6 +209,7 @@ def _step(transaction: str, events: list[Event]) -> Step:
         name=ihe.NAMES.get(transaction, ""),
         sender=first.sender,
         receiver=first.receiver,
+        protocol="HL7" if first.kind == "hl7" else "DICOM",
         messages=len(requests),
         outcome=_outcome(answers),
         time=first.hospital_time,

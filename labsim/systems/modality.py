@@ -342,6 +342,10 @@ class Modality(System):
         self.note(str(Sending(sent, waiting, problem)), accession=accession)
         return Sending(sent, waiting, problem)
 
+    def waiting(self) -> int:
+        """Return how many images the archive does not have yet."""
+        return len(self._queue(""))
+
     def complete_step(self, mpps_uid: str) -> None:
         """Tell the RIS that a step is done (MPPS N-SET, RAD-7).
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
@@ -244,6 +245,11 @@ class Pacs(System):
     def count(self, study_uid: str) -> int:
         """Return how many images of a study are in the archive."""
         return len(self._index.instances("STUDY", {"st.study_uid": [study_uid]}))
+
+    def paths(self, study_uid: str) -> list[Path]:
+        """Return the files of a study, in the order of series and image numbers."""
+        instances = self._index.instances("STUDY", {"st.study_uid": [study_uid]})
+        return [self._files.path(instance.file) for instance in instances]
 
     def patient(self, patient_id: str) -> Patient | None:
         """Return a patient as the archive knows them, None if it does not."""

@@ -1,0 +1,172 @@
+"""The systems of a hospital as a map, with what passed between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from labsim.hospital import Hospital
+from labsim.systems.modality import Modality
+from labsim.transcript import Step, Transcript
+from labsim.widgets.picture import BLUE, VERMILION, Picture
+
+Place = tuple[float, float]
+
+_NAMES = {
+    "his": ("HIS", "registers patients,\nplaces orders, keeps the chart"),
+    "ris": ("RIS", "schedules, serves the\nworklist, reports"),
+    "pacs": ("PACS", "keeps the images\nand gives them out"),
+    "desk": ("Desk", "you, with your tools"),
+}
+_STYLE: Mapping[str, tuple[str, Literal["-", "--"]]] = {
+    "HL7": (BLUE, "-"),
+    "DICOM": (VERMILION, "--"),
+}
+_WIDTH, _HEIGHT = 2.5, 0.78
+
+
+def hospital_map(hospital: Hospital, transcript: Transcript | None = None) -> Picture:
+    """Draw the systems, and the transactions of an exam between them.
+
+    Parameters
+    ----------
+    hospital : Hospital
+        A running one.
+    transcript : Transcript, optional
+        From ``hospital.journal.exam(…)``; without it the configured ways are drawn.
+    """
+    steps = transcript.steps() if transcript is not None else configured_steps(hospital)
+    places = _places(hospital)
+    figure = Figure(figsize=(10.5, 5.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_axis_off()
+    for (sender, receiver, protocol), labels in _ways(steps).items():
+        if sender in places and receiver in places:
+            _arrow(axes, places[sender], places[receiver], protocol, labels)
+    for name, place in places.items():
+        _box(axes, hospital, name, place)
+    handles = [Line2D([], [], color=c, linestyle=s, label=p) for p, (c, s) in _STYLE.items()]
+    axes.legend(handles=handles, loc="upper right", frameon=False, fontsize=11)
+    axes.set_xlim(-1.5, 10.2)
+    axes.set_ylim(min(y for _, y in places.values()) - 0.75, 3.9)
+    said = "; ".join(f"{s.sender} to {s.receiver} {s.transaction} by {s.protocol}" for s in steps)
+    title = "What passed between the systems" if transcript is not None else "Who calls whom"
+    return Picture.of(figure, f"Map of {hospital.site.institution}. {title}: {said}.", title)
+
+
+def configured_steps(hospital: Hospital) -> list[Step]:
+    """Return the ways that the site describes, as steps without messages."""
+    site = hospital.site
+    ways = [
+        ("his", site.his.orders_to, "HL7", "orders"),
+        ("ris", site.ris.orders_to, "HL7", "orders"),
+    ]
+    ways.append(("ris", site.ris.results_to, "HL7", "results"))
+    for modality in site.modalities:
+        ways.append((modality.name, modality.worklist, "DICOM", "worklist, MPPS"))
+        ways.append((modality.name, modality.archive, "DICOM", "images"))
+    ways.append(("desk", "pacs", "DICOM", "query, retrieve"))
+    return [Step(label, label, s, r, protocol, 0, "", "") for s, r, protocol, label in ways]
+
+
+def _places(hospital: Hospital) -> dict[str, Place]:
+    places: dict[str, Place] = {
+        "his": (0, 3.1),
+        "ris": (4.3, 3.1),
+        "pacs": (4.3, 0),
+        "desk": (8.6, 0),
+    }
+    scanners = [n for n, system in hospital.systems.items() if isinstance(system, Modality)]
+    for index, name in enumerate(scanners):
+        places[name] = (0, -1.2 * index)
+    return places
+
+
+def _ways(steps: list[Step]) -> dict[tuple[str, str, str], list[str]]:
+    ways: dict[tuple[str, str, str], list[str]] = {}
+    for step in steps:
+        ways.setdefault((step.sender, step.receiver, step.protocol), []).append(step.transaction)
+    return ways
+
+
+def _box(axes: Axes, hospital: Hospital, name: str, place: Place) -> None:
+    system = hospital.systems.get(name)
+    scanner = (name.upper(), f"{system.modality} scanner") if isinstance(system, Modality) else None
+    title, what = scanner or _NAMES.get(name, (name.upper(), ""))
+    x, y = place
+    axes.add_patch(
+        FancyBboxPatch(
+            (x - _WIDTH / 2, y - _HEIGHT / 2),
+            _WIDTH,
+            _HEIGHT,
+            boxstyle="round,pad=0.12",
+            facecolor="#F4F6F8",
+            edgecolor="#37424A",
+            linewidth=1.4,
+            zorder=3,
+        )
+    )
+    axes.text(x, y + 0.2, title, ha="center", va="center", fontsize=14, weight="bold", zorder=4)
+    axes.text(x, y - 0.2, what, ha="center", va="center", fontsize=9.5, color="#37424A", zorder=4)
+
+
+def _arrow(axes: Axes, start: Place, end: Place, protocol: str, labels: list[str]) -> None:
+    colour, line = _STYLE[protocol]
+    (x0, y0), (x1, y1) = start, end
+    level = abs(y1 - y0) < 0.5
+    # Each direction keeps to its own side, so that a way and its way back stay apart.
+    if level:
+        shift = 0.2 if x1 > x0 else -0.2
+        tail = (x0 + _side(x1 - x0) * (_WIDTH / 2 + 0.15), y0 + shift)
+        head = (x1 - _side(x1 - x0) * (_WIDTH / 2 + 0.15), y1 + shift)
+        label, align = ((tail[0] + head[0]) / 2, tail[1] + 0.08 * _side(shift)), "center"
+        vertical = "bottom" if shift > 0 else "top"
+    else:
+        shift = 0.45 if y1 > y0 else -0.45
+        shift = shift if abs(x1 - x0) < 0.5 else 0.0
+        tail = (x0 + shift, y0 + _side(y1 - y0) * (_HEIGHT / 2 + 0.15))
+        head = (x1 + shift, y1 - _side(y1 - y0) * (_HEIGHT / 2 + 0.15))
+        slanted = abs(x1 - x0) >= 0.5
+        if slanted:  # it arrives beside what comes straight from below or above
+            head = (head[0] - 0.8 * _side(x1 - x0), head[1])
+        beside = -0.15 if slanted else 0.12
+        label = ((tail[0] + head[0]) / 2 + beside, (tail[1] + head[1]) / 2)
+        align, vertical = ("right" if slanted else "left"), "center"
+    axes.add_patch(
+        FancyArrowPatch(
+            tail,
+            head,
+            arrowstyle="-|>",
+            mutation_scale=17,
+            color=colour,
+            linestyle=line,
+            linewidth=1.8,
+            shrinkA=0,
+            shrinkB=0,
+            zorder=2,
+        )
+    )
+    axes.text(
+        *label,
+        _wrapped(labels),
+        ha=align,
+        va=vertical,
+        fontsize=10,
+        color=colour,
+        zorder=5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2, "alpha": 0.85},
+    )
+
+
+def _wrapped(labels: list[str]) -> str:
+    lines = [", ".join(labels[index : index + 3]) for index in range(0, len(labels), 3)]
+    return "\n".join(lines)
+
+
+def _side(value: float) -> int:
+    return 1 if value > 0 else -1
