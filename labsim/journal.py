@@ -110,6 +110,8 @@ class Journal:
         for event in _read(self.path):
             self._remember(event)
         self._file = self.path.open("a", encoding="utf-8", newline="\n")
+        if _ends_within_a_line(self.path):
+            self._file.write("\n")
 
     def record(
         self,
@@ -140,7 +142,7 @@ class Journal:
         now, hospital_time = datetime.now(), self.now()
         with self._grown:
             event = Event(
-                seq=len(self._events) + 1,
+                seq=self._events[-1].seq + 1 if self._events else 1,
                 wall_time=now.isoformat(timespec="microseconds"),
                 hospital_time=hospital_time.isoformat(timespec="milliseconds"),
                 source=source,
@@ -255,11 +257,16 @@ class Journal:
         Raises
         ------
         NotFound
-            If the event carries no message.
+            If the event carries no message, or the journal is closed.
         """
         if event.payload is None:
             raise NotFound(f"Event {event.seq} ({event.summary}) carries no message.")
         with self._grown:
+            if self._payloads.closed:
+                raise NotFound(
+                    f"The message of event {event.seq} is out of reach: the journal is closed.",
+                    "Read messages while the hospital runs.",
+                )
             self._payloads.seek(event.payload)
             found: dict[str, Any] = json.loads(self._payloads.readline())
         return found
@@ -284,13 +291,13 @@ class Journal:
             None if the time is over.
         """
         found: list[Event] = []
-        seen = after
+        looked_at = 0
 
         def look() -> bool:
-            nonlocal seen
-            for event in self._events[seen:]:
-                seen = event.seq
-                if test(event):
+            nonlocal looked_at
+            for event in self._events[looked_at:]:
+                looked_at += 1
+                if event.seq > after and test(event):
                     found.append(event)
                     return True
             return False
@@ -317,16 +324,22 @@ class Journal:
         self._payloads.seek(0, 2)
         offset = self._payloads.tell()
         self._payloads.write(json.dumps(payload, ensure_ascii=False).encode() + b"\n")
+        self._payloads.flush()  # before the event that points to it
         return offset
 
 
 def _read(path: Path) -> Iterable[Event]:
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 yield Event(**json.loads(line))
             except (ValueError, TypeError):
                 # A killed process leaves half a line at the end: what it would have said is lost.
                 _LOG.warning("line %d of %s is not an event and is left out", number, path)
+
+
+def _ends_within_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        return bool(file.seek(0, 2)) and file.seek(-1, 2) >= 0 and file.read() != b"\n"

@@ -12,7 +12,8 @@ from labsim.table import Table
 if TYPE_CHECKING:
     from labsim.journal import Event
 
-# Each of these belongs to one exam. A patient's ID does not: a patient has many.
+# Each of these belongs to one exam, except that a visit may bring several.
+# A patient's ID does not: a patient has many.
 EXAM_KEYS = (
     "accession",
     "placer_order",
@@ -175,9 +176,14 @@ def collect_exam(accession: str, by_key: Mapping[tuple[str, str], list[Event]]) 
     todo = [("accession", accession)]
     seen = set(todo)
     while todo:
-        for event in by_key.get(todo.pop(), ()):
+        key = todo.pop()
+        for event in by_key.get(key, ()):
             if event.seq in found or event.keys.get("accession", accession) != accession:
                 continue
+            if key[0] == "visit" and any(
+                name in event.keys for name in EXAM_KEYS if name != "visit"
+            ):
+                continue  # it has a key of its own, which leads to it if it is of this exam
             found[event.seq] = event
             fresh = {(name, event.keys[name]) for name in EXAM_KEYS if name in event.keys} - seen
             seen |= fresh

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from datetime import date
 
 from labsim.errors import ConfigurationError, Hl7Error, NotFound
 from labsim.site import Site
@@ -157,16 +158,18 @@ class His(System):
         """
         self.patient(patient_id)
         forms = {"name": _name, "birth_date": _birth_date, "sex": _sex}
-        for field, value in changes.items():
+        for field in changes:
             if field not in forms:
                 raise ConfigurationError(
                     f"A patient has no {field!r} that can be corrected.", f"Use {', '.join(forms)}."
                 )
-            self.db.run(
-                f"UPDATE patients SET {field} = ? WHERE patient_id = ?",
-                forms[field](value),
-                patient_id,
-            )
+        # All values are looked at before the first is changed.
+        checked = {field: forms[field](value) for field, value in changes.items()}
+        with self.db.transaction():
+            for field, value in checked.items():
+                self.db.run(
+                    f"UPDATE patients SET {field} = ? WHERE patient_id = ?", value, patient_id
+                )
         self.note(f"patient {patient_id} updated: {', '.join(changes)}", patient_id=patient_id)
         self._announce("ADT^A08", "RAD-12", patient_id)
         return self.patient(patient_id)
@@ -349,10 +352,14 @@ def _name(text: str) -> str:
 
 
 def _birth_date(text: str) -> str:
-    digits = text.replace("-", "")
-    if not re.fullmatch(r"(18|19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", digits):
-        raise ConfigurationError(f"{text!r} is no date of birth.", 'Write it as "1970-01-31".')
-    return digits
+    refused = ConfigurationError(f"{text!r} is no date of birth.", 'Write it as "1970-01-31".')
+    if not re.fullmatch(r"(18|19|20)\d\d(-?)\d\d\2\d\d", text, re.ASCII):
+        raise refused
+    try:
+        date.fromisoformat(text)
+    except ValueError as error:  # 30 February, for one
+        raise refused from error
+    return text.replace("-", "")
 
 
 def _sex(text: str) -> str:

@@ -1,0 +1,36 @@
+"""Hospital time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from labsim.clock import ManualClock, WallClock
+
+NOON = datetime(2026, 3, 1, 12)
+
+
+def test_a_manual_clock_stands_still() -> None:
+    clock = ManualClock(NOON)
+    assert clock.now() == clock.now() == NOON
+
+
+def test_a_manual_clock_moves_by_what_it_is_told() -> None:
+    clock = ManualClock(NOON)
+    assert clock.advance(timedelta(minutes=5)) == NOON + timedelta(minutes=5)
+    assert clock.now() == NOON + timedelta(minutes=5)
+
+
+def test_a_clock_does_not_run_backwards() -> None:
+    clock = ManualClock(NOON)
+    with pytest.raises(ValueError, match="backwards"):
+        clock.advance(timedelta(seconds=-1))
+    assert clock.now() == NOON
+
+
+def test_the_wall_clock_shows_local_time_without_a_zone() -> None:
+    before = datetime.now()
+    shown = WallClock().now()
+    assert shown.tzinfo is None
+    assert before <= shown <= datetime.now()

@@ -1,0 +1,136 @@
+"""A system's SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from labsim.database import Database
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS owners (name TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS pets (
+    id INTEGER PRIMARY KEY, name TEXT UNIQUE, owner TEXT REFERENCES owners, age INTEGER
+);
+"""
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(tmp_path / "pets.sqlite", _SCHEMA)
+    yield opened
+    opened.close()
+
+
+def test_what_is_inserted_is_found(db: Database) -> None:
+    number = db.insert("pets", name="Ada", age=3)
+    row = db.row("SELECT * FROM pets WHERE id = ?", number)
+    assert row is not None
+    assert (row["name"], row["age"]) == ("Ada", 3)
+
+
+def test_nothing_found_is_none(db: Database) -> None:
+    assert db.row("SELECT * FROM pets") is None
+    assert db.value("SELECT name FROM pets") is None
+    assert db.rows("SELECT * FROM pets") == []
+
+
+def test_run_tells_how_many_rows_it_changed(db: Database) -> None:
+    db.run_many("INSERT INTO pets (name, age) VALUES (?, ?)", [("a", 1), ("b", 1), ("c", 2)])
+    assert db.run("UPDATE pets SET age = 9 WHERE age = 1") == 2
+
+
+def test_upsert_adds_and_then_changes_only_what_is_given(db: Database) -> None:
+    db.upsert("pets", "name", name="Ada", age=3)
+    db.upsert("pets", "name", name="Ada", age=4)
+    assert [tuple(row) for row in db.rows("SELECT name, age FROM pets")] == [("Ada", 4)]
+
+
+def test_a_transaction_that_raises_leaves_nothing(db: Database) -> None:
+    with pytest.raises(ZeroDivisionError), db.transaction():
+        db.insert("pets", name="Ada")
+        db.insert("pets", name="Bob")
+        raise ZeroDivisionError
+    assert db.value("SELECT COUNT(*) FROM pets") == 0
+
+
+def test_the_outer_transaction_decides_about_an_inner_one(db: Database) -> None:
+    with pytest.raises(ZeroDivisionError), db.transaction():
+        with db.transaction():
+            db.insert("pets", name="Ada")
+        raise ZeroDivisionError
+    assert db.value("SELECT COUNT(*) FROM pets") == 0
+
+
+def test_run_many_keeps_all_or_none(db: Database) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        db.run_many("INSERT INTO pets (name) VALUES (?)", [("a",), ("b",), ("a",)])
+    assert db.value("SELECT COUNT(*) FROM pets") == 0
+
+
+def test_a_database_is_usable_after_a_failed_statement(db: Database) -> None:
+    with pytest.raises(sqlite3.IntegrityError):
+        db.insert("pets", name="Ada", owner="nobody")  # foreign keys are enforced
+    db.insert("pets", name="Ada")
+    assert db.value("SELECT COUNT(*) FROM pets") == 1
+
+
+def test_counters_count_from_one_each_for_itself(db: Database) -> None:
+    assert [db.next("order"), db.next("order"), db.next("visit")] == [1, 2, 1]
+
+
+def test_no_number_is_given_twice_when_threads_count(db: Database) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(lambda _: db.next("order"), range(80)))
+    assert sorted(numbers) == list(range(1, 81))
+
+
+def test_threads_do_not_see_half_a_transaction_of_another(db: Database) -> None:
+    begun, seen = threading.Event(), []
+
+    def look() -> None:
+        begun.wait(5)
+        seen.append(db.value("SELECT COUNT(*) FROM pets"))
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    with db.transaction():
+        db.insert("pets", name="Ada")
+        begun.set()
+        reader.join(0.05)  # gives it the chance to look too early
+        db.insert("pets", name="Bob")
+    reader.join(5)
+    assert seen == [2]
+
+
+def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
+    first = Database(tmp_path / "pets.sqlite", _SCHEMA)
+    first.insert("pets", name="Ada")
+    first.next("order")
+    first.close()
+    second = Database(tmp_path / "pets.sqlite", _SCHEMA)
+    assert second.value("SELECT name FROM pets") == "Ada"
+    assert second.next("order") == 2
+    second.close()
+
+
+def test_a_reader_from_outside_is_not_blocked_by_a_writer(db: Database) -> None:
+    db.insert("pets", name="Ada")
+    outside = sqlite3.connect(db.path, timeout=0)
+    try:
+        with db.transaction():
+            db.insert("pets", name="Bob")
+            assert outside.execute("SELECT COUNT(*) FROM pets").fetchone() == (1,)
+        assert outside.execute("SELECT COUNT(*) FROM pets").fetchone() == (2,)
+    finally:
+        outside.close()
+
+
+def test_a_commit_reaches_the_disk(db: Database) -> None:
+    assert db.value("PRAGMA synchronous") == 2  # FULL
+    assert db.value("PRAGMA journal_mode") == "wal"

@@ -1,0 +1,69 @@
+"""Which IHE transaction a message belongs to."""
+
+from __future__ import annotations
+
+import pytest
+
+from labsim import ihe, sop_classes
+from labsim.ihe import NAMES, transaction_of
+from labsim.sop_classes import (
+    MODALITY_WORKLIST,
+    MPPS,
+    STORAGE_COMMITMENT,
+    STUDY_ROOT_FIND,
+    STUDY_ROOT_GET,
+    STUDY_ROOT_MOVE,
+    VERIFICATION,
+)
+
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "command", "transaction"),
+    [
+        (MODALITY_WORKLIST, "C-FIND", "RAD-5"),
+        (MPPS, "N-CREATE", "RAD-6"),
+        (MPPS, "N-SET", "RAD-7"),
+        (CT_IMAGE, "C-STORE", "RAD-8"),
+        (STORAGE_COMMITMENT, "N-ACTION", "RAD-10"),
+        (STORAGE_COMMITMENT, "N-EVENT-REPORT", "RAD-10"),
+        (STUDY_ROOT_FIND, "C-FIND", "RAD-14"),
+        (STUDY_ROOT_MOVE, "C-MOVE", "RAD-16"),
+        (STUDY_ROOT_GET, "C-GET", "RAD-16"),
+        (VERIFICATION, "C-ECHO", ""),
+    ],
+)
+def test_a_dimse_message_has_its_transaction(
+    sop_class: str, command: str, transaction: str
+) -> None:
+    assert transaction_of(sop_class, command) == transaction
+
+
+def test_an_image_that_was_asked_for_belongs_to_the_retrieval() -> None:
+    assert transaction_of(CT_IMAGE, "C-STORE", retrieval=True) == "RAD-16"
+
+
+def test_every_transaction_has_a_name() -> None:
+    used = {*ihe._BY_MESSAGE.values(), *ihe._BY_COMMAND.values()}
+    assert used <= set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("constant", "name"),
+    [
+        ("VERIFICATION", "Verification SOP Class"),
+        ("MODALITY_WORKLIST", "Modality Worklist Information Model - FIND"),
+        ("MPPS", "Modality Performed Procedure Step SOP Class"),
+        ("STORAGE_COMMITMENT", "Storage Commitment Push Model SOP Class"),
+        ("STORAGE_COMMITMENT_INSTANCE", "Storage Commitment Push Model SOP Instance"),
+        ("PATIENT_ROOT_FIND", "Patient Root Query/Retrieve Information Model - FIND"),
+        ("PATIENT_ROOT_MOVE", "Patient Root Query/Retrieve Information Model - MOVE"),
+        ("PATIENT_ROOT_GET", "Patient Root Query/Retrieve Information Model - GET"),
+        ("STUDY_ROOT_FIND", "Study Root Query/Retrieve Information Model - FIND"),
+        ("STUDY_ROOT_MOVE", "Study Root Query/Retrieve Information Model - MOVE"),
+        ("STUDY_ROOT_GET", "Study Root Query/Retrieve Information Model - GET"),
+    ],
+)
+def test_a_uid_is_what_its_constant_says(constant: str, name: str) -> None:
+    assert getattr(sop_classes, constant).name == name
