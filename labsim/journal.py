@@ -342,4 +342,7 @@ def _read(path: Path) -> Iterable[Event]:
 
 def _ends_within_a_line(path: Path) -> bool:
     with path.open("rb") as file:
-        return bool(file.seek(0, 2)) and file.seek(-1, 2) >= 0 and file.read() != b"\n"
+        if file.seek(0, 2) == 0:
+            return False
+        file.seek(-1, 2)
+        return file.read() != b"\n"

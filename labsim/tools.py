@@ -362,7 +362,7 @@ def _send(association: Association, dataset: FileDataset) -> str:
 def _short(element: DataElement) -> str:
     if element.VR == "SQ":
         return f"{len(element.value)} item(s)"
-    text = element.repval
+    text = "\\".join(map(str, element.value)) if element.VM > 1 else str(element.value)
     return text if len(text) <= 72 else text[:71] + "…"
 
 

@@ -25,6 +25,7 @@ EXAM_KEYS = (
     "sop_uid",
     "commitment_uid",
 )
+_KEYS_OF_ONE_EXAM = tuple(name for name in EXAM_KEYS if name != "visit")
 
 
 @dataclass(frozen=True)
@@ -180,10 +181,8 @@ def collect_exam(accession: str, by_key: Mapping[tuple[str, str], list[Event]]) 
         for event in by_key.get(key, ()):
             if event.seq in found or event.keys.get("accession", accession) != accession:
                 continue
-            if key[0] == "visit" and any(
-                name in event.keys for name in EXAM_KEYS if name != "visit"
-            ):
-                continue  # it has a key of its own, which leads to it if it is of this exam
+            if key[0] == "visit" and any(name in event.keys for name in _KEYS_OF_ONE_EXAM):
+                continue  # another key leads to it if it is of this exam
             found[event.seq] = event
             fresh = {(name, event.keys[name]) for name in EXAM_KEYS if name in event.keys} - seen
             seen |= fresh

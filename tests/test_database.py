@@ -52,18 +52,26 @@ def test_upsert_adds_and_then_changes_only_what_is_given(db: Database) -> None:
 
 
 def test_a_transaction_that_raises_leaves_nothing(db: Database) -> None:
-    with pytest.raises(ZeroDivisionError), db.transaction():
-        db.insert("pets", name="Ada")
-        db.insert("pets", name="Bob")
-        raise ZeroDivisionError
+    def give_up() -> None:
+        with db.transaction():
+            db.insert("pets", name="Ada")
+            db.insert("pets", name="Bob")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        give_up()
     assert db.value("SELECT COUNT(*) FROM pets") == 0
 
 
 def test_the_outer_transaction_decides_about_an_inner_one(db: Database) -> None:
-    with pytest.raises(ZeroDivisionError), db.transaction():
+    def give_up() -> None:
         with db.transaction():
-            db.insert("pets", name="Ada")
-        raise ZeroDivisionError
+            with db.transaction():
+                db.insert("pets", name="Ada")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        give_up()
     assert db.value("SELECT COUNT(*) FROM pets") == 0
 
 

@@ -21,7 +21,7 @@ from labsim.systems.people import invent
 from labsim.systems.records import Order, Patient, Result
 from labsim.table import Table
 from labsim.wire.hl7 import Message, escape, segment, timestamp
-from labsim.wire.mllp import MllpEndpoint, Received
+from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
 
 _SCHEMA = (
@@ -81,7 +81,9 @@ class His(System):
 
     def start(self) -> None:
         """Listen for results."""
-        port = self._hl7.listen({"ORU^R01": self._take_result}, self.fixed_port("mllp"))
+        port = self._hl7.listen(
+            {"ORU^R01": Taken("RAD-128", self._take_result)}, self.fixed_port("mllp")
+        )
         address = Address(self._site.his.host, self._site.his.hl7_port)
         self.published("mllp", address, port, self._site.his.application)
 
@@ -312,7 +314,7 @@ class His(System):
         visit = self.db.value("SELECT visit FROM patients WHERE patient_id = ?", patient_id)
         return patient_segments(self.patient(patient_id), visit)
 
-    def _take_result(self, message: Message) -> Received:
+    def _take_result(self, message: Message) -> None:
         """Take in ORU^R01 (RAD-128)."""
         number, patient_id = message["OBR-2.1"], message["PID-3.1"]
         order = self.db.row("SELECT * FROM orders WHERE placer_order = ?", number)
@@ -340,7 +342,6 @@ class His(System):
             accession=result.accession,
             patient_id=patient_id,
         )
-        return Received("RAD-128")
 
 
 def _name(text: str) -> str:

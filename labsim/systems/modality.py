@@ -80,9 +80,13 @@ class Sending:
     problem: str = ""
 
     def __str__(self) -> str:
+        if not (self.sent or self.waiting):
+            return "Nothing waited to be sent."
         if not self.waiting:
             return f"{self.sent} images sent, none waiting."
         return f"{self.sent} images sent, {self.waiting} waiting: {self.problem}"
+
+    __repr__ = __str__
 
 
 class Modality(System):
@@ -338,6 +342,10 @@ class Modality(System):
             # pynetdicom raises ValueError when no accepted context fits the image,
             # and RuntimeError when the association has ended.
             problem = error.what if isinstance(error, LabError) else str(error)
+            self.db.run_many(
+                "UPDATE images SET answer = ? WHERE sop_uid = ? AND sent = 0",
+                [(problem, sop_uid) for sop_uid, _ in files],
+            )
         waiting = len(self._queue(accession))
         self.note(str(Sending(sent, waiting, problem)), accession=accession)
         return Sending(sent, waiting, problem)
@@ -437,7 +445,7 @@ class Modality(System):
             "FROM steps s LEFT JOIN images i USING (mpps_uid) GROUP BY s.mpps_uid "
             "ORDER BY s.started"
         )
-        columns = ("accession", "step", "images", "sent", "committed", "last answer")
+        columns = ("accession", "step", "images", "sent", "committed", "answer")
         shown = [[*row[:4], row[4] or 0, row[5]] for row in rows]
         return Table(columns, shown, f"Console of {self.ae_title}")
 

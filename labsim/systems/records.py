@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from labsim.table import Table
+
+
+class Record:
+    """Shows its fields, one a line."""
+
+    def table(self) -> Table:
+        """Return the fields with their values."""
+        rows = [(field.name, getattr(self, field.name)) for field in fields(self)]  # type: ignore[arg-type]
+        return Table(("field", "value"), rows, type(self).__name__)
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
 
 @dataclass(frozen=True)
-class Patient:
+class Patient(Record):
     """A person, as one issuer knows them.
 
     Parameters
@@ -29,7 +46,7 @@ class Patient:
 
 
 @dataclass(frozen=True)
-class Order:
+class Order(Record):
     """A request for one examination, by the order placer's number.
 
     Parameters
@@ -61,7 +78,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Procedure:
+class Procedure(Record):
     """A scheduled examination: one Requested Procedure with one Scheduled Procedure Step.
 
     Parameters
@@ -103,7 +120,7 @@ class Procedure:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Record):
     """A report as the chart keeps it.
 
     Parameters

@@ -28,7 +28,7 @@ from labsim.table import Table
 from labsim.wire.dimse import DicomNode, failure, instance_of
 from labsim.wire.hl7 import Message, escape, segment, timestamp
 from labsim.wire.matching import matches, project
-from labsim.wire.mllp import MllpEndpoint, Received
+from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
 
 _SCHEMA = (
@@ -121,9 +121,9 @@ class Ris(System):
         own = self._site.ris
         port = self._hl7.listen(
             {
-                "ADT^A04": self._take_patient,
-                "ADT^A08": self._take_patient,
-                "ORM^O01": self._take_order,
+                "ADT^A04": Taken("RAD-1", self._take_patient),
+                "ADT^A08": Taken("RAD-12", self._take_update),
+                "ORM^O01": Taken("RAD-2", self._take_order),
             },
             self.fixed_port("mllp"),
         )
@@ -322,20 +322,21 @@ class Ris(System):
 
     # HL7
 
-    def _take_patient(self, message: Message) -> Received:
-        """Take in ADT^A04 (RAD-1), or ADT^A08 (RAD-12) and pass it on to the PACS."""
+    def _take_patient(self, message: Message) -> None:
+        """Take in ADT^A04 (RAD-1)."""
         patient = self._keep_patient(message)
-        if message.type == "ADT^A04":
-            keys = {"patient_id": patient.patient_id, "visit": message["PV1-19.1"]}
-            self.note(f"patient {patient.patient_id} received", **keys)
-            return Received("RAD-1")
+        keys = {"patient_id": patient.patient_id, "visit": message["PV1-19.1"]}
+        self.note(f"patient {patient.patient_id} received", **keys)
+
+    def _take_update(self, message: Message) -> None:
+        """Take in ADT^A08 (RAD-12), and pass it on to the PACS."""
+        patient = self._keep_patient(message)
         self.note(f"patient {patient.patient_id} updated", patient_id=patient.patient_id)
         header = self.outbox.header("ADT^A08", self._site.pacs.application)
         rest = [line for line in message.text.split("\r")[1:] if line]
         self.outbox.post(Message.build(header, *rest), self._pacs, "RAD-12")
-        return Received("RAD-12")
 
-    def _take_order(self, message: Message) -> Received:
+    def _take_order(self, message: Message) -> None:
         """Take in ORM^O01 (RAD-2)."""
         if message["ORC-1"] != "NW":
             raise Hl7Error(f"Order control {message['ORC-1']!r} (ORC-1) is not taken, only NW.")
@@ -370,7 +371,6 @@ class Ris(System):
             patient_id=patient.patient_id,
             visit=message["PV1-19.1"],
         )
-        return Received("RAD-2")
 
     def _keep_patient(self, message: Message) -> Patient:
         patient = patient_of(message, self.facility.issuer)

@@ -17,7 +17,7 @@ from labsim.widgets.picture import Picture
 def hounsfield(image: Dataset) -> NDArray[np.float32]:
     """Return the modality values of an image: stored value × slope + intercept.
 
-    PS3.3 C.11.1.1.2; Hounsfield units for a CT.
+    PS3.3 C.11.1; Hounsfield units for a CT.
 
     Parameters
     ----------

@@ -8,9 +8,9 @@ function control(name, min, max, step, unit) {
   text.textContent = name;
   Object.assign(input, { type: "range", min, max, step });
   label.append(text, input, shown);
-  const show = (value) => {
+  const show = (value, words = `${Math.round(value)}${unit}`) => {
     input.value = value;
-    shown.textContent = `${Math.round(value)}${unit}`;
+    shown.textContent = words;
     input.setAttribute("aria-valuetext", shown.textContent);
   };
   return { label, input, show };
@@ -63,12 +63,11 @@ function render({ model, el }) {
       picture.data[4 * i + 3] = 255;
     }
     context.putImageData(picture, 0, 0);
-    slice.show(index);
+    slice.show(index, `${index + 1} of ${positions.length}`);
     center.show(c);
     width.show(w);
-    const where = `Slice ${index + 1} of ${positions.length}, z = ${positions[index]} mm`;
-    status.textContent = where;
-    canvas.setAttribute("aria-label", `${model.get("title")}. ${where}, window ${c} / ${w} HU.`);
+    status.textContent = `z = ${positions[index]} mm`;
+    canvas.setAttribute("aria-label", `${model.get("title")}, z = ${positions[index]} mm, window ${c} / ${w} HU.`);
   }
 
   function change(name, value) {

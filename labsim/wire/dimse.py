@@ -425,7 +425,8 @@ class DicomNode:
     def _accepted(self, event: evt.Event) -> None:
         refused = [str(UID(c.abstract_syntax or "").name) for c in event.assoc.rejected_contexts]
         accepted = len(event.assoc.accepted_contexts)
-        text = f"A-ASSOCIATE accepted: {accepted} presentation contexts"
+        plural = "" if accepted == 1 else "s"
+        text = f"A-ASSOCIATE accepted: {accepted} presentation context{plural}"
         if refused:
             text += f", refused {', '.join(sorted(set(refused)))}"
         self._about(event.assoc, "accepted", text, refused_contexts=sorted(set(refused)))

@@ -17,7 +17,7 @@ from labsim.table import Table
 from labsim.wire.hl7_fields import FIELD_NAMES, SEGMENT_NAMES
 
 SEPARATORS = "|^~\\&"
-# MSH-18 by HL7 table 0211, as far as the lab speaks it. Empty means ASCII (HL7 v2.5.1 2.14.9.18).
+# MSH-18 by HL7 table 0211, as far as the lab speaks it. Empty means ASCII.
 ENCODINGS: Mapping[str, str] = {
     "": "ascii",
     "ASCII": "ascii",
@@ -30,7 +30,7 @@ _UNESCAPES = {"E": "\\", "F": "|", "S": "^", "T": "&", "R": "~", ".br": "\n"}
 
 
 def escape(text: str) -> str:
-    """Escape the separators in a piece of text (HL7 v2.5.1 2.7.1)."""
+    """Escape the separators in a piece of text (HL7 v2.5.1 2.7)."""
     escaped = "".join(_ESCAPES.get(character, character) for character in text)
     return escaped.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\\.br\\")
 
@@ -66,7 +66,7 @@ def segment(name: str, fields: Mapping[int, str]) -> str:
 
 @dataclass(frozen=True)
 class Header:
-    """The parties and the kind of a message, segment MSH (HL7 v2.5.1 2.14.9).
+    """The parties and the kind of a message, segment MSH (HL7 v2.5.1 chapter 2).
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class Message:
     Parameters
     ----------
     text : str
-        Segments that each end with a carriage return (HL7 v2.5.1 2.3.2).
+        Segments that each end with a carriage return (HL7 v2.5.1 2.5.4).
 
     Raises
     ------
@@ -167,8 +167,22 @@ class Message:
             ) from error
 
     def encode(self) -> bytes:
-        """Return the bytes for the wire, in the character set of MSH-18."""
-        return self.text.encode(ENCODINGS.get(self["MSH-18"].upper().split("~")[0], "utf-8"))
+        """Return the bytes for the wire, in the character set of MSH-18.
+
+        Raises
+        ------
+        Hl7Error
+            If a character is not in that set.
+        """
+        declared = self["MSH-18"]
+        try:
+            return self.text.encode(ENCODINGS.get(declared.upper().split("~")[0], "utf-8"))
+        except UnicodeEncodeError as error:
+            raise Hl7Error(
+                f"{error.object[error.start]!r} is not in the character set of "
+                f"MSH-18 {declared or '(empty: ASCII)'}.",
+                "Declare one that has it, such as UNICODE UTF-8.",
+            ) from error
 
     def __getitem__(self, path: str) -> str:
         """Return a field or component, unescaped; empty if it is not there.
@@ -273,13 +287,15 @@ def _require_readable(text: str) -> None:
     if not text.startswith("MSH"):
         raise Hl7Error(
             f"The message begins with {text[:12]!r} instead of MSH.",
-            "Every message begins with the segment MSH (HL7 v2.5.1 2.14.9).",
+            "Every message begins with the segment MSH (HL7 v2.5.1 chapter 2).",
             code="AR",
         )
-    if "\r" not in text.rstrip("\r\n") and "\n" in text.rstrip("\r\n"):
+    segments = text.rstrip("\r\n")
+    # With both, each segment but the first would begin with a line feed and go unseen.
+    if "\r\n" in segments or ("\n" in segments and "\r" not in segments):
         raise Hl7Error(
             "The segments end with line feeds (0x0A) instead of carriage returns (0x0D).",
-            "End every segment with a carriage return (HL7 v2.5.1 2.3.2).",
+            "End every segment with a carriage return alone (HL7 v2.5.1 2.5.4).",
             code="AR",
         )
 

@@ -53,6 +53,7 @@ FIELD_NAMES: Mapping[str, str] = {
     "ORC-2": "Placer Order Number",
     "ORC-3": "Filler Order Number",
     "ORC-5": "Order Status",
+    "ORC-7": "Quantity/Timing",
     "ORC-9": "Date/Time of Transaction",
     "ORC-12": "Ordering Provider",
     "OBR-1": "Set ID",

@@ -8,6 +8,7 @@ supports, empty ones too).
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -113,7 +114,8 @@ def _person(vr: str, wanted: str, present: str) -> bool:
     have = [name_key(group) for group in present.split("=")]
     if "=" not in wanted:
         return any(wild_card(name_key(wanted)).fullmatch(group) for group in have)
-    pairs = zip(wanted.split("="), have, strict=False)
+    # A group that is asked for and is not there does not match.
+    pairs = itertools.zip_longest(wanted.split("="), have, fillvalue="")
     return all(wild_card(name_key(want)).fullmatch(group) for want, group in pairs if want)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import IncompleteReadError, Task
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -23,26 +23,24 @@ from labsim.wire.hl7 import Message, acknowledge, reject_unreadable
 from labsim.wire.network import LOOPBACK, Address, Network, port_taken
 
 LARGEST_MESSAGE = 4 * 1024 * 1024
+_TOO_LONG = f"longer than {LARGEST_MESSAGE // 1024 // 1024} MB, or has no end block."
 TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
-class Received:
-    """What a system tells of a message that it took in.
+class Taken:
+    """A kind of message that a system takes in.
 
     Parameters
     ----------
     transaction : str
-        IHE transaction.
-    keys : mapping
-        For the journal.
+        The IHE transaction it is, for this system.
+    handle : callable
+        What to do with it; raises `Hl7Error` to refuse it.
     """
 
     transaction: str
-    keys: Mapping[str, str] = field(default_factory=dict)
-
-
-Handler = Callable[[Message], Received]
+    handle: Callable[[Message], None]
 
 
 def hl7_keys(message: Message) -> dict[str, str]:
@@ -78,21 +76,21 @@ class MllpEndpoint:
         self._clock = clock
         self._network = network
         self._loop = loop
-        self._handlers: Mapping[str, Handler] = {}
+        self._takes: Mapping[str, Taken] = {}
         self._server: asyncio.Server | None = None
+        self._closing = False
         self._conversations: set[Task[None]] = set()
         self._acks = 0
 
     # Receiving
 
-    def listen(self, handlers: Mapping[str, Handler], port: int = 0) -> int:
+    def listen(self, takes: Mapping[str, Taken], port: int = 0) -> int:
         """Take in messages.
 
         Parameters
         ----------
-        handlers : mapping
-            What to do, by message type. A handler returns what it received or
-            raises `Hl7Error`; it runs on a thread of its own.
+        takes : mapping
+            What is taken in, by message type; handled on a thread of its own.
         port : int
             Loopback port, 0 for a free one.
 
@@ -106,7 +104,8 @@ class MllpEndpoint:
         PortTaken
             If another program listens there.
         """
-        self._handlers = handlers
+        self._takes = takes
+        self._closing = False
         try:
             self._server = self._loop.run(self._listen(port))
         except OSError as error:
@@ -127,6 +126,7 @@ class MllpEndpoint:
 
     async def _close(self) -> None:
         assert self._server is not None
+        self._closing = True
         self._server.close()
         for task in self._conversations:
             task.cancel()
@@ -134,6 +134,9 @@ class MllpEndpoint:
         await self._server.wait_closed()
 
     def _connected(self, reader: Any, writer: Any) -> None:
+        if self._closing:  # it was accepted just before the end
+            writer.close()
+            return
         # Kept in a set because the loop itself holds only weak references to tasks.
         task = asyncio.get_running_loop().create_task(self._converse(reader, writer))
         self._conversations.add(task)
@@ -153,8 +156,7 @@ class MllpEndpoint:
         except InvalidBlockError:
             self._complain(caller, "Bytes came that are not MLLP: no start block 0x0B.")
         except ValueError:
-            limit = LARGEST_MESSAGE // 1024 // 1024
-            self._complain(caller, f"A message is longer than {limit} MB, or has no end block.")
+            self._complain(caller, f"A message is {_TOO_LONG}")
         except ConnectionError as error:
             self._complain(caller, f"The connection broke: {error}.")
         finally:
@@ -171,28 +173,37 @@ class MllpEndpoint:
             summary = f"HL7 message refused: {error.what}"
             payload = {"hl7": data.decode("iso8859-1")}
             self._journal.record(self._system, "error", summary, peer=caller, payload=payload)
-            return reject_unreadable(error.code, self._next_id(), self._clock.now(), error.what)
+            return self._refusal(data, error)
+        taken = self._takes.get(message.type)
+        transaction, keys = taken.transaction if taken else "", hl7_keys(message)
+        self._record(message, "received", message["MSH-3"], transaction, keys)
         try:
-            received = self._handle(message)
+            self._handle(message, taken)
             code, text = "AA", ""
         except Hl7Error as error:
-            received, code, text = Received(""), error.code, error.what
+            code, text = error.code, error.what
         except Exception as error:  # the sender must hear of it: AE, never AA
-            received, code, text = Received(""), "AE", f"Internal error: {error!r}"
-        keys = {**hl7_keys(message), **received.keys}
-        self._record_received(message, received.transaction, keys)
+            code, text = "AE", f"Internal error: {error!r}"
         ack = acknowledge(message, code, self._next_id(), self._clock.now(), text)
-        self._record(ack, "sent", message["MSH-3"], received.transaction, keys)
+        self._record(ack, "sent", message["MSH-3"], transaction, keys)
         return ack
 
-    def _handle(self, message: Message) -> Received:
-        handler = self._handlers.get(message.type)
-        if handler is None:
-            known = ", ".join(sorted(self._handlers))
+    def _refusal(self, data: bytes, error: Hl7Error) -> Message:
+        """Answer what cannot be read, to its sender where the header says who that is."""
+        header = data.replace(b"\n", b"\r").split(b"\r")[0].decode("iso8859-1")
+        number, now = self._next_id(), self._clock.now()
+        try:
+            return acknowledge(Message(header), error.code, number, now, error.what)
+        except Hl7Error:
+            return reject_unreadable(error.code, number, now, error.what)
+
+    def _handle(self, message: Message, taken: Taken | None) -> None:
+        if taken is None:
+            known = ", ".join(sorted(self._takes))
             raise Hl7Error(f"{message.type} is not taken here, only {known}.", code="AR")
         if not message.control_id:
             raise Hl7Error("MSH-10 Message Control ID is empty.", code="AR")
-        return handler(message)
+        taken.handle(message)
 
     def _next_id(self) -> str:
         self._acks += 1
@@ -240,7 +251,7 @@ class MllpEndpoint:
                 )
         except (Unreachable, Hl7Error, DeliveryFailed) as error:
             raise self._undelivered(message, peer, error, keys) from error
-        except (OSError, IncompleteReadError, TimeoutError, InvalidBlockError) as error:
+        except (OSError, IncompleteReadError, TimeoutError, InvalidBlockError, ValueError) as error:
             raise self._undelivered(message, peer, error, keys) from error
         self._record(ack, "received", name, transaction, keys)
         return ack
@@ -264,9 +275,6 @@ class MllpEndpoint:
         return DeliveryFailed(what, "It waits in the outbox; send it again when the cause is gone.")
 
     # Journal
-
-    def _record_received(self, message: Message, transaction: str, keys: Mapping[str, str]) -> None:
-        self._record(message, "received", message["MSH-3"], transaction, keys)
 
     def _record(
         self,
@@ -303,6 +311,8 @@ def _explain(error: Exception) -> str:
         return "connection refused."
     if isinstance(error, IncompleteReadError):
         return "the connection ended before the acknowledgment."
+    if isinstance(error, ValueError):
+        return f"the answer is {_TOO_LONG}"
     return f"{error}."
 
 

@@ -27,7 +27,7 @@ exam
 #
 # The HIS sends an **ADT^A04** to the RIS. An HL7 v2 message is lines of text, called
 # *segments*; each begins with three letters and ends with a carriage return (HL7 v2.5.1,
-# 2.3.2). Between the bars are *fields*.
+# 2.5.4). Between the bars are *fields*.
 
 # %%
 registration, acknowledgment = transcript.of("RAD-1")
@@ -259,9 +259,9 @@ lab.exercise(4).check(answer)
 #
 # A C-STORE that was answered with success says that the image has arrived. Before the scanner
 # may delete its own copy, it asks for **storage commitment**: the archive takes over the
-# responsibility. The question is an N-ACTION. The answer comes later, as an N-EVENT-REPORT, on
-# a *new* association in the other direction (PS3.4 J.3). That is why the PACS must know where
-# the scanner listens.
+# responsibility. The question is an N-ACTION. The answer comes later, as an N-EVENT-REPORT
+# (PS3.4 J.3), and as with most archives on a *new* association in the other direction. That is
+# why the PACS must know where the scanner listens.
 
 # %%
 transcript.of("RAD-10")
@@ -339,7 +339,7 @@ hospital.ct.table()
 # %% [markdown]
 # ### Exercise 5: the scanner that nobody knows
 #
-# Find out from the journal why, repair it with the PACS's own configuration, and make sure
+# Find the cause in the journal, repair it with the PACS's own configuration, and make sure
 # that no image is lost. These help:
 #
 # - `hospital.journal.events(source="pacs", kind="association")` is what the PACS says;

@@ -6,6 +6,7 @@ import itertools
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from pynetdicom.association import Association
 from labsim import Hospital
 from labsim.clock import ManualClock
 from labsim.ids import make_uid
+from labsim.imaging.ct import PROTOCOLS
 
 NOW = datetime(2026, 3, 2, 10, 30)
 
@@ -27,6 +29,13 @@ def clinic() -> Iterator[Hospital]:
     """A running clinic that the tests of a module share; it is half past ten, 2 March 2026."""
     with Hospital(seed=7, clock=ManualClock(NOW)) as running:
         yield running
+
+
+@pytest.fixture
+def small_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the scanner take 4 small images instead of 24, for tests that are not about them."""
+    for part, protocol in list(PROTOCOLS.items()):
+        monkeypatch.setitem(PROTOCOLS, part, replace(protocol, slices=4, size=32))
 
 
 @pytest.fixture(scope="session")
@@ -43,9 +52,7 @@ def dial() -> Callable[..., AbstractContextManager[Association]]:
         roles: tuple[Any, ...] = (),
         handlers: tuple[Any, ...] = (),
     ) -> Iterator[Association]:
-        place = next(
-            e for e in hospital.endpoints() if e.system == system and e.protocol != "mllp"
-        )
+        place = next(e for e in hospital.endpoints() if e.system == system and e.protocol != "mllp")
         entity = AE(ae_title=calling)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 5
         association = entity.associate(
@@ -61,7 +68,7 @@ def dial() -> Callable[..., AbstractContextManager[Association]]:
         finally:
             if association.is_established:
                 association.release()
-            association.join(5)
+                association.join(5)
             association.dul.join(5)
 
     return call
@@ -72,9 +79,7 @@ def mllp() -> Callable[[Hospital, str, str], list[str]]:
     """Send one HL7 message to a system and return the segments of its acknowledgment."""
 
     def send(hospital: Hospital, system: str, message: str) -> list[str]:
-        place = next(
-            e for e in hospital.endpoints() if e.system == system and e.protocol == "mllp"
-        )
+        place = next(e for e in hospital.endpoints() if e.system == system and e.protocol == "mllp")
         with socket.create_connection((place.local.host, place.local.port), 5) as connection:
             connection.settimeout(5)
             connection.sendall(b"\x0b" + message.replace("\n", "\r").encode() + b"\x1c\r")
@@ -91,10 +96,9 @@ def image() -> Callable[..., FileDataset]:
     """Make a small CT image; each has its own study, series and instance if not told otherwise."""
     numbers = itertools.count(1)
 
-    def make(**attributes: Any) -> FileDataset:
+    def make(syntax: str = ExplicitVRLittleEndian, **attributes: Any) -> FileDataset:
         number = next(numbers)
-        dataset = FileDataset("", {}, file_meta=FileMetaDataset(), preamble=b"\0" * 128)
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset = Dataset()
         plain: dict[str, Any] = {
             "SpecificCharacterSet": "ISO_IR 192",
             "SOPClassUID": CTImageStorage,
@@ -124,7 +128,14 @@ def image() -> Callable[..., FileDataset]:
         }
         for keyword, value in (plain | attributes).items():
             setattr(dataset, keyword, value)
-        return dataset
+        # Written and read, so that it has the encoding of a file in this syntax.
+        file = BytesIO()
+        dcmwrite(file, dataset, **ENCODINGS[syntax])
+        file.seek(0)
+        made = dcmread(file, force=True)
+        meta = FileMetaDataset()
+        meta.TransferSyntaxUID = syntax
+        return FileDataset("", made, preamble=b"\0" * 128, file_meta=meta, **ENCODINGS[syntax])
 
     return make
 

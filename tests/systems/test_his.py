@@ -10,7 +10,7 @@ from labsim.wire.network import Address
 
 Mllp = Callable[[Hospital, str, str], list[str]]
 
-RESULT = """MSH|^~\\&|RIS|RIVERSIDE|HIS|RIVERSIDE|20260302103000||ORU^R01|X1|P|2.5.1||||||UNICODE UTF-8
+RESULT = """MSH|^~\\&|RIS|RIVERSIDE|HIS|RIVERSIDE|20260302||ORU^R01|X1|P|2.5.1||||||UNICODE UTF-8
 PID|1||{patient}^^^RIVERSIDE^PI||Silva^Ines
 OBR|1|{order}^HIS|FIL1^RIS|CTTHORAX^CT thorax^99LABSIM||||||||||||||A1|RP1|SPS1||||CT|F
 OBX|1|HD|113014^DICOM Study^DCM||1.2.3||||||O
@@ -55,7 +55,9 @@ def test_a_date_of_birth_is_taken_with_and_without_dashes(clinic: Hospital, text
     assert clinic.his.register_patient("Silva^Ines", text).birth_date == "19800229"
 
 
-@pytest.mark.parametrize("date", ["31.01.1970", "1970-13-01", "1970-02-30", "1970-2-3", "0070-01-31"])
+@pytest.mark.parametrize(
+    "date", ["31.01.1970", "1970-13-01", "1970-02-30", "1970-2-3", "0070-01-31"]
+)
 def test_what_is_no_date_of_birth_is_refused(clinic: Hospital, date: str) -> None:
     with pytest.raises(ConfigurationError, match="is no date of birth"):
         clinic.his.register_patient("Silva^Ines", date)
@@ -119,9 +121,7 @@ def test_a_corrected_result_replaces_the_first(clinic: Hospital, mllp: Mllp) -> 
     patient = clinic.his.register_patient()
     order = clinic.his.place_order(patient.patient_id)
     for text in ("first", "second"):
-        message = RESULT.format(
-            patient=patient.patient_id, order=order.placer_order, text=text
-        )
+        message = RESULT.format(patient=patient.patient_id, order=order.placer_order, text=text)
         mllp(clinic, "his", message)
     assert [result.text for result in clinic.his.chart(patient.patient_id)] == ["second"]
 

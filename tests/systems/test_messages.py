@@ -29,7 +29,9 @@ def test_a_time_of_birth_is_cut_to_the_day() -> None:
     assert patient_of(message, "").birth_date == "19700131"
 
 
-@pytest.mark.parametrize("fields", [{3: "", 5: "Silva^Ines"}, {3: "P1", 5: ""}, {3: "^^^X", 5: "S"}])
+@pytest.mark.parametrize(
+    "fields", [{3: "", 5: "Silva^Ines"}, {3: "P1", 5: ""}, {3: "^^^X", 5: "S"}]
+)
 def test_nobody_without_identifier_and_name(fields: dict[int, str]) -> None:
     message = Message.build(HEADER, segment("PID", fields))
     with pytest.raises(Hl7Error, match="is empty"):

@@ -240,7 +240,7 @@ TASKS = (
             "`exam.images[0].pixel_array[128, 60]` is the value as it is stored.",
             "The header says how a stored value becomes a Hounsfield unit: "
             "`RescaleSlope` (0028,1053) and `RescaleIntercept` (0028,1052).",
-            "HU = stored value × slope + intercept (PS3.3 C.11.1.1.2).",
+            "HU = stored value × slope + intercept (PS3.3 C.11.1).",
         ),
         solution="image = exam.images[0]\n"
         "stored = int(image.pixel_array[128, 60])\n"
@@ -254,7 +254,7 @@ TASKS = (
         judge=_judge_title,
         begin=_begin_unknown_title,
         hints=(
-            "The scanner only says that it was rejected. The PACS says why: "
+            "The last line of the exam has a code: 1/1/3. What the PACS wrote when it rejected: "
             '`hospital.journal.events(source="pacs", kind="association")`.',
             "Compare `hospital.pacs.ae_titles()` with the title that the scanner calls with.",
             "`hospital.pacs.register_ae(…)` with title, host and port of the scanner; "

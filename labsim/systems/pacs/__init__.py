@@ -59,7 +59,7 @@ from labsim.wire.dimse import (
 )
 from labsim.wire.hl7 import Message
 from labsim.wire.matching import values_of
-from labsim.wire.mllp import MllpEndpoint, Received
+from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
 
 _SCHEMA = (
@@ -140,7 +140,11 @@ class Pacs(System):
         )
         self.published("dicom", Address(own.host, own.dicom_port), port, own.ae_title)
         port = self._hl7.listen(
-            {"ORM^O01": self._take_order, "ADT^A08": self._take_update}, self.fixed_port("mllp")
+            {
+                "ORM^O01": Taken("RAD-4", self._take_order),
+                "ADT^A08": Taken("RAD-12", self._take_update),
+            },
+            self.fixed_port("mllp"),
         )
         self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
 
@@ -483,7 +487,7 @@ class Pacs(System):
 
     # HL7
 
-    def _take_order(self, message: Message) -> Received:
+    def _take_order(self, message: Message) -> None:
         """Take in ORM^O01 (RAD-4): the announcement of a study."""
         patient = patient_of(message, self.facility.issuer)
         study_uid = message["ZDS-1.1"]
@@ -503,15 +507,13 @@ class Pacs(System):
                 study_uid=study_uid,
                 patient_id=patient.patient_id,
             )
-        return Received("RAD-4")
 
-    def _take_update(self, message: Message) -> Received:
+    def _take_update(self, message: Message) -> None:
         """Take in ADT^A08 (RAD-12): correct the patient in the index."""
         patient = patient_of(message, self.facility.issuer)
         known = self._index.update_patient(patient)
-        text = "updated" if known else "has no images here: nothing to update"
+        text = "updated" if known else "has no images here yet: kept for those to come"
         self.note(f"patient {patient.patient_id} {text}", patient_id=patient.patient_id)
-        return Received("RAD-12")
 
     def _note_image(self, header: Dataset, text: str, kind: str = "state") -> None:
         keys = dicom_keys(header)

@@ -157,7 +157,11 @@ class Index:
             return self._instance(header, series, stored)
 
     def update_patient(self, patient: Patient) -> bool:
-        """Correct a patient (RAD-12); return whether the index knows them."""
+        """Correct a patient (RAD-12); return whether the archive has images of them.
+
+        A patient without images is kept too, because images that were taken
+        before the correction may still come.
+        """
         changed = self._db.run(
             "UPDATE patients SET name = ?, name_key = ?, birth_date = ?, sex = ?, corrected = 1 "
             "WHERE patient_id = ? AND issuer IN (?, '')",
@@ -168,7 +172,17 @@ class Index:
             patient.patient_id,
             patient.issuer,
         )
-        return changed > 0
+        if not changed:
+            name_key = first_group(patient.name)
+            self._db.insert("patients", **vars(patient), name_key=name_key, corrected=1)
+        return bool(
+            self._db.value(
+                "SELECT COUNT(*) FROM studies st JOIN patients p ON p.id = st.patient "
+                "WHERE p.patient_id = ? AND p.issuer IN (?, '')",
+                patient.patient_id,
+                patient.issuer,
+            )
+        )
 
     def instances(self, level: str, uids: Mapping[str, list[str]]) -> list[Instance]:
         """Return what a retrieve request names, in the order of series and image numbers.

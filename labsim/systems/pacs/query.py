@@ -178,7 +178,8 @@ def _columns(identifier: Dataset, level: str) -> dict[str, str]:
 
 def _narrow(identifier: Dataset, columns: Mapping[str, str]) -> tuple[str, list[str]]:
     """Return a WHERE clause that keeps at least every match, and its values."""
-    tests: list[str] = []
+    # A correction may have made a patient known before the first image comes.
+    tests = ["EXISTS (SELECT 1 FROM studies WHERE patient = p.id)"]
     values: list[str] = []
     for key in identifier:
         sql = columns.get(key.keyword)
@@ -188,7 +189,7 @@ def _narrow(identifier: Dataset, columns: Mapping[str, str]) -> tuple[str, list[
         if test:
             tests.append(test)
             values += bound
-    return ("WHERE " + " AND ".join(tests) if tests else ""), values
+    return "WHERE " + " AND ".join(tests), values
 
 
 def _sql_test(key: DataElement, sql: str) -> tuple[str, list[str]]:

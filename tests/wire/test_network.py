@@ -1,0 +1,70 @@
+"""Addresses in the hospital and the loopback ports behind them."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from labsim.errors import Unreachable
+from labsim.wire.network import Address, Network, free_port, port_taken
+
+PACS = Address("pacs", 104)
+
+
+def test_an_address_leads_to_the_port_it_was_published_with(network: Network) -> None:
+    network.publish(PACS, 40104)
+    assert network.resolve(PACS) == Address("127.0.0.1", 40104)
+
+
+def test_publishing_again_replaces_the_port(network: Network) -> None:
+    network.publish(PACS, 40104)
+    network.publish(PACS, 40105)
+    assert network.resolve(PACS).port == 40105
+
+
+def test_a_withdrawn_address_leads_nowhere(network: Network) -> None:
+    network.publish(PACS, 40104)
+    network.withdraw(PACS)
+    network.withdraw(PACS)
+    with pytest.raises(Unreachable):
+        network.resolve(PACS)
+
+
+def test_an_unknown_host_is_told_apart_from_a_closed_port(network: Network) -> None:
+    network.publish(PACS, 40104)
+    network.publish(Address("pacs", 2575), 42575)
+    with pytest.raises(Unreachable, match="No host is called 'pacz'") as no_host:
+        network.resolve(Address("pacz", 104))
+    assert "pacs" in no_host.value.next_step
+    with pytest.raises(Unreachable, match="pacs:105 refused") as no_port:
+        network.resolve(Address("pacs", 105))
+    assert "104, 2575" in no_port.value.next_step
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.2"])
+def test_a_loopback_address_leads_to_itself(network: Network, host: str) -> None:
+    assert network.resolve(Address(host, 104)) == Address(host, 104)
+
+
+def test_the_table_that_is_handed_out_is_a_copy(network: Network) -> None:
+    table = network.published()
+    network.publish(PACS, 40104)
+    assert PACS not in table
+    assert PACS in network.published()
+
+
+def test_an_address_is_written_as_people_write_it() -> None:
+    assert str(PACS) == "pacs:104"
+
+
+def test_a_free_port_can_be_listened_on() -> None:
+    with socket.create_server(("127.0.0.1", free_port())):
+        pass
+
+
+def test_a_taken_port_is_named_with_whom_it_was_for() -> None:
+    error = port_taken(104, "DICOM of pacs")
+    assert "104" in error.what
+    assert "DICOM of pacs" in error.what
+    assert error.next_step
