@@ -7,6 +7,8 @@ function control(name, min, max, step, unit) {
   const shown = document.createElement("output");
   text.textContent = name;
   Object.assign(input, { type: "range", min, max, step });
+  // Otherwise JupyterLab takes the arrow keys, to move from heading to heading.
+  input.setAttribute("data-lm-suppress-shortcuts", "true");
   label.append(text, input, shown);
   const show = (value, words = `${Math.round(value)}${unit}`) => {
     input.value = value;

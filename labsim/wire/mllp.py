@@ -127,6 +127,7 @@ class MllpEndpoint:
     async def _close(self) -> None:
         assert self._server is not None
         self._closing = True
+        await asyncio.sleep(0)  # asyncio forgets a connection that it is just accepting
         self._server.close()
         for task in self._conversations:
             task.cancel()
@@ -141,6 +142,8 @@ class MllpEndpoint:
         task = asyncio.get_running_loop().create_task(self._converse(reader, writer))
         self._conversations.add(task)
         task.add_done_callback(self._conversations.discard)
+        # Not in the task, because one that is cancelled before it began runs no line of it.
+        task.add_done_callback(lambda _: writer.close())
 
     async def _converse(self, reader: Any, writer: Any) -> None:
         caller = "{}:{}".format(*writer.get_extra_info("peername")[:2])
@@ -159,8 +162,6 @@ class MllpEndpoint:
             self._complain(caller, f"A message is {_TOO_LONG}")
         except ConnectionError as error:
             self._complain(caller, f"The connection broke: {error}.")
-        finally:
-            writer.close()
 
     def _complain(self, caller: str, what: str) -> None:
         self._journal.record(self._system, "error", f"HL7: {what}", peer=caller)
@@ -309,7 +310,7 @@ def _explain(error: Exception) -> str:
         return f"no acknowledgment within {TIMEOUT:g} s."
     if isinstance(error, ConnectionRefusedError):
         return "connection refused."
-    if isinstance(error, IncompleteReadError):
+    if isinstance(error, (IncompleteReadError, ConnectionResetError, BrokenPipeError)):
         return "the connection ended before the acknowledgment."
     if isinstance(error, ValueError):
         return f"the answer is {_TOO_LONG}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
 
@@ -96,9 +96,17 @@ def image() -> Callable[..., FileDataset]:
     """Make a small CT image; each has its own study, series and instance if not told otherwise."""
     numbers = itertools.count(1)
 
-    def make(syntax: str = ExplicitVRLittleEndian, **attributes: Any) -> FileDataset:
+    def make(syntax: UID = ExplicitVRLittleEndian, **attributes: Any) -> FileDataset:
         number = next(numbers)
-        dataset = Dataset()
+        dataset = FileDataset(
+            "",
+            {},
+            preamble=b"\0" * 128,
+            file_meta=FileMetaDataset(),
+            is_implicit_VR=syntax.is_implicit_VR,
+            is_little_endian=syntax.is_little_endian,
+        )
+        dataset.file_meta.TransferSyntaxUID = syntax
         plain: dict[str, Any] = {
             "SpecificCharacterSet": "ISO_IR 192",
             "SOPClassUID": CTImageStorage,
@@ -128,14 +136,7 @@ def image() -> Callable[..., FileDataset]:
         }
         for keyword, value in (plain | attributes).items():
             setattr(dataset, keyword, value)
-        # Written and read, so that it has the encoding of a file in this syntax.
-        file = BytesIO()
-        dcmwrite(file, dataset, **ENCODINGS[syntax])
-        file.seek(0)
-        made = dcmread(file, force=True)
-        meta = FileMetaDataset()
-        meta.TransferSyntaxUID = syntax
-        return FileDataset("", made, preamble=b"\0" * 128, file_meta=meta, **ENCODINGS[syntax])
+        return dataset
 
     return make
 

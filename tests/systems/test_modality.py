@@ -132,7 +132,7 @@ def test_images_take_over_what_the_worklist_says(clinic: Hospital) -> None:
 
 
 def test_a_second_scan_of_a_step_is_another_series(clinic: Hospital) -> None:
-    procedure, entry = entry_of(clinic)
+    _, entry = entry_of(clinic)
     uid = clinic.ct.start_step(entry)
     first, second = [dcmread(clinic.ct.acquire(uid)[0]) for _ in range(2)]
     assert (first.SeriesNumber, second.SeriesNumber) == (1, 2)

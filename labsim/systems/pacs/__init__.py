@@ -6,12 +6,14 @@ IHE actors: Image Manager, Image Archive.
 from __future__ import annotations
 
 import functools
+import sqlite3
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, AllTransferSyntaxes, ExplicitVRLittleEndian
@@ -92,6 +94,8 @@ _KEYWORDS = {
     "se.series_uid": "SeriesInstanceUID",
     "i.sop_uid": "SOPInstanceUID",
 }
+_LONG_VALUE = 4096  # bytes; no attribute of the index is longer
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 _STATUS_OF = {DuplicateInstance: 0x0111, WrongPatient: 0xC001}
 
 
@@ -191,9 +195,10 @@ class Pacs(System):
         ConfigurationError
             If title, host or port cannot be right.
         """
-        entity = Entity(ae_title, host, port, may_store, may_query)
+        # Spaces around a title do not count (PS3.5 6.2).
+        entity = Entity(ae_title.strip(" "), host, port, may_store, may_query)
         self._entities.register(entity)
-        self.note(f"AE title {ae_title} registered at {host}:{port}", kind="state")
+        self.note(f"AE title {entity.ae_title} registered at {host}:{port}", kind="state")
         return entity
 
     def remove_ae(self, ae_title: str) -> Entity:
@@ -305,9 +310,10 @@ class Pacs(System):
         except (DuplicateInstance, WrongPatient) as error:
             self._note_image(header, f"image refused: {error.what}", kind="error")
             return failure(_STATUS_OF[type(error)], error.what)
-        except OSError as error:
-            self.note(f"image not stored: {error.strerror}", kind="error")
-            return failure(0xA700, f"storage: {error.strerror}")
+        except (OSError, sqlite3.OperationalError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            self.note(f"image not stored: {why}", kind="error")
+            return failure(0xA700, f"storage: {why}")
         self._note_image(
             header, "image stored" if new else "image stored again, in place of the old"
         )
@@ -426,6 +432,7 @@ class Pacs(System):
             missing.SOPInstanceUID = instance.sop_uid
             return missing
         if instance.corrected:
+            dataset.decode()  # all text, in sequences too, before its character set changes
             dataset.SpecificCharacterSet = "ISO_IR 192"
             dataset.PatientName = instance.patient.name
             dataset.PatientBirthDate = instance.patient.birth_date
@@ -451,10 +458,13 @@ class Pacs(System):
         information = event.action_information
         transaction_uid = text_of(information.get("TransactionUID"))
         references = [
-            (str(item.ReferencedSOPClassUID), str(item.ReferencedSOPInstanceUID))
+            (
+                text_of(item.get("ReferencedSOPClassUID")),
+                text_of(item.get("ReferencedSOPInstanceUID")),
+            )
             for item in information.get("ReferencedSOPSequence") or []
         ]
-        if not transaction_uid or not references:
+        if not transaction_uid or not references or not all(map(all, references)):
             return failure(0x0115, "Transaction UID or references missing"), None
         requested_by = event.assoc.requestor.ae_title.strip()
         commitment.remember(self.db, transaction_uid, requested_by, references)
@@ -531,7 +541,7 @@ class _Unreadable(LabError):
 
 
 def _header(data: bytes) -> FileDataset:
-    """Read a data set without its pixels.
+    """Read a data set, and skip over its pixels.
 
     Raises
     ------
@@ -539,7 +549,8 @@ def _header(data: bytes) -> FileDataset:
         If it is broken, or lacks what the index needs.
     """
     try:
-        header = dcmread(BytesIO(data), stop_before_pixels=True)
+        header = dcmread(BytesIO(data), defer_size=_LONG_VALUE)
+        _require_whole(header, len(data))
         uids = {
             keyword: text_of(header.get(keyword))
             for keyword in (
@@ -559,6 +570,19 @@ def _header(data: bytes) -> FileDataset:
         if not is_uid(uid):
             raise _Unreadable(f"{keyword} is not a UID", 0xC000)
     return header
+
+
+def _require_whole(header: FileDataset, length: int) -> None:
+    """Raise `EOFError` if the last value of a data set is cut off, which pydicom reads over."""
+    if not header:  # what has an undefined length and no end leaves nothing at all
+        raise EOFError("it ends before its first value does")
+    last = list(header.values())[-1]
+    # A deflated data set was unpacked before: its places are not those of `data`, and half of
+    # one cannot be unpacked.
+    if isinstance(last, RawDataElement) and not header.file_meta.TransferSyntaxUID.is_deflated:
+        end = last.value_tell + (0 if last.length == _UNDEFINED_LENGTH else last.length)
+        if end > length:
+            raise EOFError(f"{end - length} bytes are missing at the end")
 
 
 @functools.cache

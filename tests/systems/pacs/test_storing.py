@@ -5,7 +5,6 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -23,6 +23,7 @@ from pydicom.uid import (
 )
 from pynetdicom import build_context
 from pynetdicom.association import Association
+from pynetdicom.dsutils import encode
 
 from labsim import Hospital
 from labsim.ids import make_uid
@@ -37,14 +38,11 @@ def files(hospital: Hospital) -> set[Path]:
     return {path for path in hospital.path.rglob("*") if path.suffix == ".dcm"}
 
 
-def encoded(dataset: FileDataset) -> bytes:
-    """Return a data set as it travels: no preamble, no meta information."""
-    whole = BytesIO()
-    dataset.save_as(whole, enforce_file_format=True)
-    meta = BytesIO(whole.getvalue())
-    dcmread(meta, stop_before_pixels=True, specific_tags=[])
-    start = whole.getvalue().index(b"\x08\x00\x05\x00CS")
-    return whole.getvalue()[start:]
+def encoded(dataset: Dataset) -> bytes:
+    """Return a data set as it travels, without preamble and meta information."""
+    data = encode(dataset, *dataset.original_encoding)
+    assert data
+    return data
 
 
 # What is taken
@@ -62,18 +60,15 @@ def test_an_image_is_kept_as_it_came(clinic: Hospital, dial: Dial, image: Image)
     "syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]
 )
 def test_an_image_is_kept_in_the_syntax_it_came_in(
-    clinic: Hospital, dial: Dial, image: Image, syntax: str
+    clinic: Hospital, dial: Dial, image: Image, syntax: UID
 ) -> None:
-    sent = image()
-    sent.file_meta.TransferSyntaxUID = syntax
-    if syntax == ExplicitVRBigEndian:
-        sent.PixelData = bytes([1, 0, 3, 2, 5, 4, 7, 6])
+    sent = image(syntax)
     with dial(clinic, "pacs", build_context(CTImageStorage, syntax)) as association:
         assert association.send_c_store(sent).Status == 0x0000
     (path,) = clinic.pacs.paths(sent.StudyInstanceUID)
     kept = dcmread(path)
     assert kept.file_meta.TransferSyntaxUID == syntax
-    assert kept.PixelData == sent.PixelData
+    assert encoded(kept) == encoded(sent)
 
 
 def test_compressed_pixels_stay_compressed(clinic: Hospital, dial: Dial, image: Image) -> None:
@@ -139,10 +134,8 @@ def test_a_study_of_another_patient_is_refused(clinic: Hospital, dial: Dial, ima
     assert clinic.pacs.patient("SOMEBODY") is None
 
 
-@pytest.mark.parametrize(
-    "keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
-)
-@pytest.mark.parametrize("uid", ["../../evil", "1.2/3", "..", "1.2\\3", "C:evil", "1.2.3\n"])
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+@pytest.mark.parametrize("uid", ["../../evil", "/tmp/evil", "1.2/3", "..", "C:evil", "1..2"])
 def test_a_uid_that_leads_elsewhere_is_refused(
     clinic: Hospital, dial: Dial, image: Image, keyword: str, uid: str
 ) -> None:
@@ -151,7 +144,7 @@ def test_a_uid_that_leads_elsewhere_is_refused(
     with dial(clinic, "pacs", CTImageStorage) as association:
         answer = association.send_c_store(image(**{keyword: uid}))
         assert answer.get("Status") in (0xA900, 0xC000)
-        assert association.send_c_echo_free if False else association.is_established
+        assert association.is_established
     assert files(clinic) == before
     assert set(clinic.path.parent.iterdir()) == around
 
@@ -169,14 +162,13 @@ def test_an_image_without_a_place_is_refused(
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda data: b"",
         lambda data: b"\xff" * 200,
         lambda data: b"GET / HTTP/1.1\r\n\r\n" * 10,
-        lambda data: data[: len(data) // 2],
+        lambda data: data[: data.index(b"Silva") + 2],
         lambda data: data[:-3],
         lambda data: data[:-8],
     ],
-    ids=["nothing", "ones", "text", "half", "last pixels missing", "all pixels missing"],
+    ids=["ones", "text", "in a name", "last pixels missing", "all pixels missing"],
 )
 def test_a_damaged_data_set_is_refused_and_the_association_lives_on(
     clinic: Hospital,
@@ -372,9 +364,7 @@ def test_who_is_not_registered_may_only_verify(clinic: Hospital, dial: Dial) -> 
 
 def test_a_wrong_called_title_is_rejected(clinic: Hospital, dial: Dial) -> None:
     for calling in ("TOOLS", "STRANGER"):
-        with dial(
-            clinic, "pacs", CTImageStorage, calling=calling, called="PASC"
-        ) as association:
+        with dial(clinic, "pacs", CTImageStorage, calling=calling, called="PASC") as association:
             answer = association.acceptor.primitive
             assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, 7)
 
@@ -398,9 +388,7 @@ def test_who_may_not_store_may_still_query(
 ) -> None:
     clinic.pacs.register_ae("READER", host="desk", port=11112, may_store=False)
     sent = image()
-    with dial(
-        clinic, "pacs", CTImageStorage, STUDY_ROOT_FIND, calling="READER"
-    ) as association:
+    with dial(clinic, "pacs", CTImageStorage, STUDY_ROOT_FIND, calling="READER") as association:
         answer = association.send_c_store(sent)
         assert (answer.Status, answer.ErrorComment) == (0x0124, "READER may store: no")
         asked = keys(QueryRetrieveLevel="STUDY", StudyInstanceUID="")
@@ -413,18 +401,19 @@ def test_who_may_not_query_may_still_store(
     clinic: Hospital, dial: Dial, image: Image, keys: Keys
 ) -> None:
     clinic.pacs.register_ae("SENDER", host="desk", port=11112, may_query=False)
-    sent = image()
+    sent, before = image(), clinic.journal.all()[-1].seq
     contexts = (CTImageStorage, STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE)
     asked = keys(QueryRetrieveLevel="STUDY", StudyInstanceUID=sent.StudyInstanceUID)
     with dial(clinic, "pacs", *contexts, calling="SENDER") as association:
         assert association.send_c_store(sent).Status == 0x0000
-        for answers in (
-            association.send_c_find(asked, STUDY_ROOT_FIND),
-            association.send_c_get(asked, STUDY_ROOT_GET),
-            association.send_c_move(asked, "TOOLS", STUDY_ROOT_MOVE),
-        ):
-            ((status, _),) = list(answers)
-            assert status.Status == 0x0124
+        ((status, _),) = list(association.send_c_find(asked, STUDY_ROOT_FIND))
+        assert status.Status == 0x0124
+        ((status, _),) = list(association.send_c_get(asked, STUDY_ROOT_GET))
+        assert status.Status == 0x0124
+        ((status, _),) = list(association.send_c_move(asked, "TOOLS", STUDY_ROOT_MOVE))
+        assert 0xC000 <= status.Status <= 0xCFFF
+    (event,) = clinic.journal.events(source="pacs", kind="error", after=before)
+    assert event.summary == "PACS could not process a request: not authorized to retrieve"
 
 
 def test_an_mr_is_as_welcome_as_a_ct(clinic: Hospital, dial: Dial, image: Image) -> None:
