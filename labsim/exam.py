@@ -49,7 +49,6 @@ class Exam:
     mpps_uid: str = ""
     images: list[Dataset] = field(default_factory=list)
     problem: str = ""
-    _reached: str = "nothing"
 
     @property
     def accession(self) -> str:
@@ -92,7 +91,6 @@ class Exam:
             except LabError as error:
                 self.problem = f"The exam stopped at the {step}. {error}"
                 break
-            self._reached = step
         return self
 
     def transcript(self) -> Transcript:

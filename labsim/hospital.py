@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -30,6 +34,7 @@ from labsim.wire.hl7 import Message
 from labsim.wire.network import Address, Network, free_port
 
 _S = TypeVar("_S", bound=System)
+_ABANDONED_AFTER = 60.0  # seconds; one that is just being made is younger
 
 
 class Fault(Protocol):
@@ -110,23 +115,21 @@ class Hospital:
         """
         if self.running:
             return self
-        self._temporary = (
-            tempfile.TemporaryDirectory(prefix="labsim-") if self._path is None else None
-        )
-        self.path = self._path or Path(self._temporary.name)  # type: ignore[union-attr]
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock, self.seed = _take(self.path, self.site.name, self._wanted_seed)
-        self._loop = BackgroundLoop()
-        self.network = Network()
-        self.journal = Journal(self.path / "journal", self._clock)
-        self.systems: dict[str, System] = {}
+        with ExitStack() as opened:  # closes what is open if something below fails
+            self.path = self._path or _temporary_folder(opened)
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock, self.seed = _take(self.path, self.site.name, self._wanted_seed)
+            opened.callback(lock.close)
+            self.journal = Journal(self.path / "journal", self._clock)
+            opened.callback(self.journal.close)
+            self._loop = BackgroundLoop()
+            opened.callback(self._loop.close)
+            self.network = Network()
+            self.systems: dict[str, System] = {}
+            self._build(opened)
+            self._opened = opened.pop_all()
         self.running = True
         atexit.register(self.stop)
-        try:
-            self._build()
-        except BaseException:
-            self.stop()
-            raise
         return self
 
     def stop(self) -> None:
@@ -137,13 +140,7 @@ class Hospital:
         atexit.unregister(self.stop)
         self._undo.clear()
         self.faults.clear()
-        for system in self.systems.values():
-            system.stop()
-        self._loop.close()
-        self.journal.close()
-        self._lock.close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._opened.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -259,7 +256,7 @@ class Hospital:
     def _repr_html_(self) -> str:
         return self.table()._repr_html_() if self.running else f"<p>{self!r}</p>"
 
-    def _build(self) -> None:
+    def _build(self, opened: ExitStack) -> None:
         facility = Facility(
             institution=self.site.institution,
             issuer=self.site.issuer,
@@ -276,14 +273,16 @@ class Hospital:
         self.network.publish(Address(desk.host, desk.dicom_port), move_port)
         self.tools = Tools(desk.ae_title, move_port, self.journal, self.network, self.endpoints)
         self._name_peers()
-        for system in (
-            His(self.site, facility),
-            Ris(self.site, facility),
-            Pacs(self.site, facility),
-            *(Modality(self.site, own, facility) for own in self.site.modalities),
-        ):
+        make: list[Callable[[], System]] = [
+            lambda: His(self.site, facility),
+            lambda: Ris(self.site, facility),
+            lambda: Pacs(self.site, facility),
+            *(partial(Modality, self.site, own, facility) for own in self.site.modalities),
+        ]
+        for maker in make:
+            system = maker()
+            opened.callback(system.stop)
             self.systems[system.name] = system
-        for system in self.systems.values():
             system.start()
         for system in self.systems.values():
             system.resume()
@@ -325,6 +324,31 @@ class Hospital:
                 raise ConfigurationError(
                     f"There is no place {place!r} to listen.", f"Use {', '.join(sorted(known))}."
                 )
+
+
+def _temporary_folder(opened: ExitStack) -> Path:
+    """Make a folder that goes when the hospital stops, and remove those of killed ones."""
+    for old in Path(tempfile.gettempdir()).glob("labsim-*"):
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > _ABANDONED_AFTER:
+                _remove_abandoned(old)
+    folder = tempfile.TemporaryDirectory(prefix="labsim-")
+    opened.callback(folder.cleanup)
+    return Path(folder.name)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove a folder whose hospital was killed; leave it if it still runs."""
+    if not (folder / "hospital.sqlite").is_file():
+        return
+    lock = sqlite3.connect(folder / "hospital.sqlite", timeout=0)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")  # fails while another process holds it
+    except sqlite3.Error:
+        return
+    finally:
+        lock.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _take(path: Path, site: str, seed: int | None) -> tuple[sqlite3.Connection, int]:

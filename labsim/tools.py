@@ -29,6 +29,7 @@ from labsim.sop_classes import (
     VERIFICATION,
 )
 from labsim.systems.facility import Endpoint
+from labsim.systems.modality import worklist_keys
 from labsim.table import Table
 from labsim.wire.dimse import TIMEOUT, DicomNode, Peer, describe_status
 from labsim.wire.network import Network
@@ -304,8 +305,6 @@ def _identifier(level: str, keys: dict[str, str]) -> Dataset:
 
 
 def _worklist_identifier(keys: dict[str, str]) -> Dataset:
-    from labsim.systems.modality import worklist_keys
-
     identifier = worklist_keys("", "", "")
     step = identifier.ScheduledProcedureStepSequence[0]
     for keyword, value in keys.items():

@@ -320,6 +320,14 @@ class DicomNode:
                 _ADVICE.get((source, reason), ""),
                 f"rejected {code}",
             )
+        refused = {str(UID(c.abstract_syntax or "").name) for c in association.rejected_contexts}
+        if refused and not association.accepted_contexts:
+            return self._failed(
+                peer,
+                f"supports nothing of what was proposed: {', '.join(sorted(refused))}.",
+                "Compare SOP classes and transfer syntaxes with its conformance statement.",
+                "no context",
+            )
         if association.is_aborted and association.requestor.primitive is not None:
             advice = "Check that a DICOM service listens there, and what its log says."
             return self._failed(

@@ -9,7 +9,7 @@ from pydicom.sequence import Sequence
 from pynetdicom import build_context, build_role
 
 from labsim.database import Database
-from labsim.errors import AssociationFailed, DimseFailed
+from labsim.errors import DimseFailed
 from labsim.sop_classes import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
@@ -88,10 +88,6 @@ def report(node: DicomNode, peer: Peer, information: Dataset) -> None:
     event_type = 2 if "FailedSOPSequence" in information else 1
     contexts = [build_context(STORAGE_COMMITMENT)]
     with node.associate(peer, contexts, negotiation=[role]) as association:
-        if not association.accepted_contexts:
-            raise AssociationFailed(
-                f"{peer.ae_title} accepts no storage commitment report.", reason="no context"
-            )
         status, _ = association.send_n_event_report(
             information,
             event_type,

@@ -225,7 +225,9 @@ def test_a_requester_that_keeps_the_usual_roles_is_told(clinic: Hospital, dial: 
     )
     server.shutdown()
     assert found is not None
-    assert "US1 accepts no storage commitment report" in found.summary
+    assert found.summary.endswith(
+        "US1 supports nothing of what was proposed: Storage Commitment Push Model SOP Class."
+    )
 
 
 def test_a_requester_at_another_place_is_told(clinic: Hospital, dial: Dial) -> None:
