@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from labsim.errors import ConfigurationError
+
 _COUNTERS = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);"
 
 
@@ -24,6 +26,11 @@ class Database:
         The file; made if it is not there.
     schema : str
         ``CREATE TABLE IF NOT EXISTS …`` statements.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file is no database, or cannot be written.
     """
 
     def __init__(self, path: Path, schema: str) -> None:
@@ -31,6 +38,16 @@ class Database:
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
+        try:
+            self._prepare(schema)
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise ConfigurationError(
+                f"{path} cannot be used: {error}.",
+                "Put a copy of it back, or choose another folder.",
+            ) from error
+
+    def _prepare(self, schema: str) -> None:
         # With the write-ahead log a reader from outside (a learner's SQL) never blocks a writer.
         self._connection.execute("PRAGMA journal_mode = WAL")
         # What was acknowledged must survive a power cut, so each commit reaches the disk.
@@ -48,11 +65,11 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # SQLite itself goes back when the disk is full
                     self._connection.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def run(self, sql: str, *values: Any) -> int:
         """Run one statement and return how many rows it changed."""

@@ -28,8 +28,8 @@ from labsim.systems.pacs import Pacs
 from labsim.systems.ris import Ris
 from labsim.table import Table
 from labsim.tools import Tools
+from labsim.wire.association_log import dataset_of
 from labsim.wire.background import BackgroundLoop
-from labsim.wire.dimse import dataset_of
 from labsim.wire.hl7 import Message
 from labsim.wire.network import Address, Network, free_port
 
@@ -112,12 +112,14 @@ class Hospital:
             If another running hospital holds the state folder.
         PortTaken
             If a fixed port is not free.
+        ConfigurationError
+            If the state folder cannot be used.
         """
         if self.running:
             return self
         with ExitStack() as opened:  # closes what is open if something below fails
             self.path = self._path or _temporary_folder(opened)
-            self.path.mkdir(parents=True, exist_ok=True)
+            _make_folder(self.path)
             lock, self.seed = _take(self.path, self.site.name, self._wanted_seed)
             opened.callback(lock.close)
             self.journal = Journal(self.path / "journal", self._clock)
@@ -133,7 +135,11 @@ class Hospital:
         return self
 
     def stop(self) -> None:
-        """Stop every system; no thread, port or temporary file is left."""
+        """Stop every system; no thread, port or temporary file is left.
+
+        What a fault did to the state of a hospital that is kept on disk stays
+        done, as damage does; call `heal` before to take it back.
+        """
         if not self.running:
             return
         self.running = False
@@ -173,6 +179,7 @@ class Hospital:
     @property
     def ct(self) -> Modality:
         """The first CT scanner."""
+        self._require_running()
         for system in self.systems.values():
             if isinstance(system, Modality) and system.modality == "CT":
                 return system
@@ -236,15 +243,16 @@ class Hospital:
         """Make something go wrong, while everything runs."""
         self._require_running()
         with self.journal.hidden():
-            self.journal.record("trainer", "state", f"fault injected: {fault.title}")
             self._undo.append(fault.apply(self))
-        self.faults.append(fault)
+            self.faults.append(fault)
+            self.journal.record("trainer", "state", f"fault injected: {fault.title}")
 
     def heal(self) -> None:
         """Take every fault back, the last one first."""
         with self.journal.hidden():
             while self._undo:
-                self._undo.pop()()
+                self._undo[-1]()  # if this fails, the fault is still there
+                self._undo.pop()
                 fault = self.faults.pop()
                 self.journal.record("trainer", "state", f"fault taken back: {fault.title}")
 
@@ -319,11 +327,26 @@ class Hospital:
     def _check_ports(self) -> None:
         known = {"his.mllp", "ris.mllp", "ris.dicom", "pacs.mllp", "pacs.dicom", "desk.dicom"}
         known |= {f"{modality.name}.dicom" for modality in self.site.modalities}
-        for place in self._ports:
+        for place, port in self._ports.items():
             if place not in known:
                 raise ConfigurationError(
                     f"There is no place {place!r} to listen.", f"Use {', '.join(sorted(known))}."
                 )
+            if not 0 <= port <= 65535:
+                raise ConfigurationError(
+                    f"{port} is no port for {place}.", "Use 1 to 65535, or 0 for a free one."
+                )
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):  # SQLite would not say why it cannot write
+            pass
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be the folder of a hospital: {error.strerror}.", "Choose another one."
+        ) from error
 
 
 def _temporary_folder(opened: ExitStack) -> Path:
@@ -366,16 +389,15 @@ def _take(path: Path, site: str, seed: int | None) -> tuple[sqlite3.Connection, 
             made = (site, 1 if seed is None else seed)
             lock.execute("INSERT INTO hospital VALUES (?, ?)", made)
         lock.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        lock.close()
-        raise HospitalInUse(
-            f"Another running hospital keeps its state in {path}.",
-            "Stop it, or choose another folder.",
-        ) from error
     except sqlite3.DatabaseError as error:
         lock.close()
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise HospitalInUse(
+                f"Another running hospital keeps its state in {path}.",
+                "Stop it, or choose another folder.",
+            ) from error
         raise ConfigurationError(
-            f"{path / 'hospital.sqlite'} is damaged: {error}.", "Choose another folder."
+            f"{path / 'hospital.sqlite'} cannot be used: {error}.", "Choose another folder."
         ) from error
     if made[0] != site or seed not in (None, made[1]):
         lock.close()

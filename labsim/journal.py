@@ -12,7 +12,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -106,6 +106,7 @@ class Journal:
         self._names: dict[str, str] = {}
         self._subscribers: list[Callable[[Event], None]] = []
         self._grown = threading.Condition(threading.RLock())
+        self._full = False  # whether the disk has refused an event
         self._payloads = (folder / "payloads.jsonl").open("a+b")
         for event in _read(self.path):
             self._remember(event)
@@ -156,9 +157,7 @@ class Journal:
                 hidden=_HIDDEN.get(),
             )
             self._remember(event)
-            if not self._file.closed:  # a last word after the end stays in memory only
-                self._file.write(json.dumps(asdict(event), ensure_ascii=False) + "\n")
-                self._file.flush()
+            self._write(event)
             self._grown.notify_all()
         for subscriber in list(self._subscribers):
             try:
@@ -309,8 +308,9 @@ class Journal:
     def close(self) -> None:
         """Close the files; events recorded later are kept in memory only."""
         with self._grown:
-            self._file.close()
-            self._payloads.close()
+            for file in (self._file, self._payloads):
+                with suppress(OSError):  # of a full disk, about what could not be written before
+                    file.close()
 
     def _remember(self, event: Event) -> None:
         self._events.append(event)
@@ -318,13 +318,27 @@ class Journal:
             if name in event.keys:
                 self._by_key[name, event.keys[name]].append(event)
 
+    def _write(self, event: Event) -> None:
+        if self._file.closed:  # a last word after the end stays in memory only
+            return
+        try:
+            self._file.write(json.dumps(asdict(event), ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:  # a full disk is for the systems to answer, not for their journal
+            if not self._full:
+                _LOG.warning("%s cannot be written: %s", self.path, error.strerror)
+            self._full = True
+
     def _keep(self, payload: Mapping[str, Any]) -> int | None:
         if self._payloads.closed:
             return None
-        self._payloads.seek(0, 2)
-        offset = self._payloads.tell()
-        self._payloads.write(json.dumps(payload, ensure_ascii=False).encode() + b"\n")
-        self._payloads.flush()  # before the event that points to it
+        try:
+            self._payloads.seek(0, 2)
+            offset = self._payloads.tell()
+            self._payloads.write(json.dumps(payload, ensure_ascii=False).encode() + b"\n")
+            self._payloads.flush()  # before the event that points to it
+        except OSError:
+            return None
         return offset
 
 

@@ -31,8 +31,9 @@ from labsim.sop_classes import (
 from labsim.systems.facility import Endpoint
 from labsim.systems.modality import worklist_keys
 from labsim.table import Table
-from labsim.wire.dimse import TIMEOUT, DicomNode, Peer, describe_status
+from labsim.wire.dimse import TIMEOUT, DicomNode, Peer
 from labsim.wire.network import Network
+from labsim.wire.status import describe_status
 
 
 class Tools:
@@ -225,8 +226,8 @@ class Tools:
         readable: list[tuple[str, FileDataset]] = []
         for file in files:
             try:
-                readable.append((Path(file).name, dcmread(file)))
-            except (InvalidDicomError, OSError) as error:
+                readable.append((Path(file).name, _read_to_send(file)))
+            except (InvalidDicomError, OSError, ValueError) as error:
                 answers.append((Path(file).name, f"not sent: {_reason(error)}"))
         contexts = {
             (str(d.SOPClassUID), str(d.file_meta.TransferSyntaxUID)): None for _, d in readable
@@ -351,10 +352,24 @@ def _require_complete(
             raise _failed(request, peer, status)
 
 
+def _read_to_send(file: Path | str) -> FileDataset:
+    """Read a file; raise `ValueError` if it lacks what a C-STORE request names."""
+    dataset = dcmread(file)
+    for place, keyword in (
+        (dataset, "SOPClassUID"),
+        (dataset, "SOPInstanceUID"),
+        (dataset.file_meta, "TransferSyntaxUID"),
+    ):
+        if not place.get(keyword):
+            raise ValueError(f"{keyword} is missing")
+    return dataset
+
+
 def _send(association: Association, dataset: FileDataset) -> str:
     try:
         return describe_status(_status(association.send_c_store(dataset)))
-    except ValueError as error:  # no accepted presentation context fits
+    except (ValueError, RuntimeError) as error:
+        # ValueError: no accepted presentation context fits. RuntimeError: the association ended.
         return f"not sent: {error}"
 
 

@@ -7,11 +7,13 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from labsim import Hospital
+from labsim.imaging.ct import PROTOCOLS
 
 _PEERS = {
     # A virtual environment with pynetdicom has commands of the same names; these are DCMTK's.
@@ -21,6 +23,7 @@ _PEERS = {
     "getscu": "dcmtk",
     "movescu": "dcmtk",
     "dciodvfy": "dicom3tools",
+    "dcentvfy": "dicom3tools",
     "chromium": "chromium",
 }
 
@@ -32,6 +35,13 @@ def hospital() -> Iterator[Hospital]:
     """A running clinic of its own."""
     with Hospital(seed=7) as running:
         yield running
+
+
+@pytest.fixture
+def small_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the scanner take 4 small images instead of 24, for tests that are not about them."""
+    for part, protocol in list(PROTOCOLS.items()):
+        monkeypatch.setitem(PROTOCOLS, part, replace(protocol, slices=4, size=32))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from labsim.database import Database
+from labsim.errors import ConfigurationError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS owners (name TEXT PRIMARY KEY);
@@ -142,3 +143,34 @@ def test_a_reader_from_outside_is_not_blocked_by_a_writer(db: Database) -> None:
 def test_a_commit_reaches_the_disk(db: Database) -> None:
     assert db.value("PRAGMA synchronous") == 2  # FULL
     assert db.value("PRAGMA journal_mode") == "wal"
+
+
+def test_a_transaction_that_cannot_be_committed_leaves_nothing(db: Database) -> None:
+    def give_a_pet_to_nobody() -> None:
+        with db.transaction():
+            db.run("PRAGMA defer_foreign_keys = ON")  # so that it is COMMIT which fails
+            db.insert("pets", name="Ada", owner="nobody")
+
+    with pytest.raises(sqlite3.IntegrityError):
+        give_a_pet_to_nobody()
+    with db.transaction():
+        db.insert("pets", name="Bob")
+    assert [row["name"] for row in db.rows("SELECT name FROM pets")] == ["Bob"]
+
+
+def test_a_full_disk_is_told_as_such(db: Database) -> None:
+    def fill() -> None:
+        with db.transaction():
+            db.insert("owners", name="x" * 100_000)
+
+    db.value(f"PRAGMA max_page_count = {db.value('PRAGMA page_count')}")
+    with pytest.raises(sqlite3.OperationalError, match="database or disk is full"):
+        fill()
+    assert db.rows("SELECT * FROM owners") == []
+
+
+def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "pets.sqlite"
+    path.write_bytes(b"cats and dogs" * 100)
+    with pytest.raises(ConfigurationError, match=r"pets\.sqlite cannot be used: file is not a"):
+        Database(path, _SCHEMA)

@@ -131,6 +131,7 @@ def test_an_unknown_examination_stops_at_the_order(clinic: Hospital) -> None:
     assert "nothing ordered" in str(stopped)
 
 
+@pytest.mark.usefixtures("small_scans")
 def test_two_exams_of_one_patient_are_kept_apart() -> None:
     with Hospital(seed=3) as clinic:
         patient = clinic.his.register_patient("Rossi^Elena", "1950-05-05", "F")
@@ -142,16 +143,16 @@ def test_two_exams_of_one_patient_are_kept_apart() -> None:
             steps[procedure.accession] = clinic.ct.start_step(entry)
         for procedure in (first, second):
             clinic.ct.acquire(steps[procedure.accession])
-        assert clinic.ct.send(first.accession).sent == 24
-        assert (clinic.pacs.count(first.study_uid), clinic.pacs.count(second.study_uid)) == (24, 0)
-        assert clinic.ct.send(second.accession).sent == 24
+        assert clinic.ct.send(first.accession).sent == 4
+        assert (clinic.pacs.count(first.study_uid), clinic.pacs.count(second.study_uid)) == (4, 0)
+        assert clinic.ct.send(second.accession).sent == 4
         for procedure in (second, first):
             clinic.ct.complete_step(steps[procedure.accession])
             clinic.ris.report(procedure.accession, f"Report of {procedure.description}")
 
         chart = {result.accession: result for result in clinic.his.chart(patient.patient_id)}
         for order, procedure in zip(orders, (first, second), strict=True):
-            assert clinic.pacs.count(procedure.study_uid) == 24
+            assert clinic.pacs.count(procedure.study_uid) == 4
             assert chart[procedure.accession].placer_order == order.placer_order
             assert chart[procedure.accession].text == f"Report of {order.description}"
             accessions = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labsim import ihe, sop_classes
+from labsim import ihe
 from labsim.ihe import NAMES, transaction_of
 from labsim.sop_classes import (
     MODALITY_WORKLIST,
@@ -47,23 +47,3 @@ def test_an_image_that_was_asked_for_belongs_to_the_retrieval() -> None:
 def test_every_transaction_has_a_name() -> None:
     used = {*ihe._BY_MESSAGE.values(), *ihe._BY_COMMAND.values()}
     assert used <= set(NAMES)
-
-
-@pytest.mark.parametrize(
-    ("constant", "name"),
-    [
-        ("VERIFICATION", "Verification SOP Class"),
-        ("MODALITY_WORKLIST", "Modality Worklist Information Model - FIND"),
-        ("MPPS", "Modality Performed Procedure Step SOP Class"),
-        ("STORAGE_COMMITMENT", "Storage Commitment Push Model SOP Class"),
-        ("STORAGE_COMMITMENT_INSTANCE", "Storage Commitment Push Model SOP Instance"),
-        ("PATIENT_ROOT_FIND", "Patient Root Query/Retrieve Information Model - FIND"),
-        ("PATIENT_ROOT_MOVE", "Patient Root Query/Retrieve Information Model - MOVE"),
-        ("PATIENT_ROOT_GET", "Patient Root Query/Retrieve Information Model - GET"),
-        ("STUDY_ROOT_FIND", "Study Root Query/Retrieve Information Model - FIND"),
-        ("STUDY_ROOT_MOVE", "Study Root Query/Retrieve Information Model - MOVE"),
-        ("STUDY_ROOT_GET", "Study Root Query/Retrieve Information Model - GET"),
-    ],
-)
-def test_a_uid_is_what_its_constant_says(constant: str, name: str) -> None:
-    assert getattr(sop_classes, constant).name == name

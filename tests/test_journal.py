@@ -180,7 +180,7 @@ def test_waiting_ends_when_another_thread_writes(journal: Journal) -> None:
 
     journal.record("ris", "state", "first")
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(journal.wait_for, test, 5)
+        future = pool.submit(journal.wait_for, test, 20)
         assert looking.wait(5)
         written = journal.record("ris", "state", "wanted")
         assert future.result(5) == written

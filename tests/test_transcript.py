@@ -71,6 +71,15 @@ def test_another_exam_of_the_same_visit_is_left_out(write: Write) -> None:
     assert exam_of("A2", events) == ["registered", "ordered 2", "scheduled 2"]
 
 
+def test_what_bears_another_accession_number_is_of_another_exam(write: Write) -> None:
+    events = [
+        write("scheduled", accession="A1", study_uid="1.2"),
+        write("stored", study_uid="1.2"),
+        write("of another exam in the same study", accession="A2", study_uid="1.2"),
+    ]
+    assert exam_of("A1", events) == ["scheduled", "stored"]
+
+
 def test_an_association_belongs_to_the_exam_that_it_was_about(write: Write) -> None:
     events = [
         write("accepted", association="1-2"),

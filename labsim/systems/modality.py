@@ -31,8 +31,9 @@ from labsim.sop_classes import (
 from labsim.systems.catalogue import examination
 from labsim.systems.facility import Facility, System, text_of
 from labsim.table import Table
-from labsim.wire.dimse import TIMEOUT, DicomNode, Peer, describe_status
+from labsim.wire.dimse import TIMEOUT, DicomNode, Peer
 from labsim.wire.network import Address
+from labsim.wire.status import describe_status
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS peers (

@@ -25,11 +25,12 @@ from labsim.systems.outbox import Outbox
 from labsim.systems.records import Order, Patient, Procedure, Result
 from labsim.systems.worklist import worklist_entry
 from labsim.table import Table
-from labsim.wire.dimse import DicomNode, failure, instance_of
+from labsim.wire.dimse import DicomNode, instance_of
 from labsim.wire.hl7 import Message, escape, segment, timestamp
 from labsim.wire.matching import matches, project
 from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
+from labsim.wire.status import failure
 
 _SCHEMA = (
     outbox.SCHEMA

@@ -10,7 +10,6 @@ import asyncio
 from asyncio import IncompleteReadError, Task
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from hl7.mllp import InvalidBlockError, open_hl7_connection, start_hl7_server
@@ -109,7 +108,7 @@ class MllpEndpoint:
         try:
             self._server = self._loop.run(self._listen(port))
         except OSError as error:
-            raise port_taken(port, f"HL7 of {self._system}") from error
+            raise port_taken(port, f"HL7 of {self._system}", error) from error
         return int(self._server.sockets[0].getsockname()[1])
 
     def close(self) -> None:
@@ -315,14 +314,3 @@ def _explain(error: Exception) -> str:
     if isinstance(error, ValueError):
         return f"the answer is {_TOO_LONG}"
     return f"{error}."
-
-
-def time_of(text: str) -> datetime | None:
-    """Read an HL7 time stamp of at least a day, None if it is empty or malformed."""
-    for length, form in ((14, "%Y%m%d%H%M%S"), (12, "%Y%m%d%H%M"), (8, "%Y%m%d")):
-        if len(text) >= length:
-            try:
-                return datetime.strptime(text[:length], form)
-            except ValueError:
-                return None
-    return None

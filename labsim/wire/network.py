@@ -8,6 +8,7 @@ the bytes.
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections.abc import Mapping
@@ -30,10 +31,12 @@ class Address:
 
 
 class Network:
-    """The table of who listens where."""
+    """The table of who listens where, and the names of connections."""
 
     def __init__(self) -> None:
         self._local: dict[Address, Address] = {}
+        self._connections: dict[tuple[int, int], tuple[str, str]] = {}
+        self._count = 0
         self._lock = threading.Lock()
 
     def publish(self, address: Address, local_port: int) -> None:
@@ -76,6 +79,35 @@ class Network:
             f"Open ports of {address.host}: {', '.join(map(str, ports))}.",
         )
 
+    def connected(self, caller_port: int, called_port: int, end: str) -> str:
+        """Name a new TCP connection, for both of its ends alike.
+
+        Its ports alone would not do, because the next connection may get them again.
+
+        Parameters
+        ----------
+        caller_port, called_port : int
+            Its ports, which both ends know.
+        end : str
+            Who asks, ``"caller"`` or ``"called"``; one of the two may be
+            outside of the hospital.
+        """
+        ports = (caller_port, called_port)
+        with self._lock:
+            name, first = self._connections.pop(ports, ("", end))
+            if first == end:
+                self._count += 1
+                name = f"{caller_port}-{called_port}-{self._count}"
+                self._connections[ports] = name, end
+            return name
+
+    def disconnected(self, name: str) -> None:
+        """Forget a connection whose other end has not asked for its name."""
+        with self._lock:
+            self._connections = {
+                ports: known for ports, known in self._connections.items() if known[0] != name
+            }
+
 
 def free_port() -> int:
     """Return a loopback port that nothing uses at the moment."""
@@ -84,9 +116,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def port_taken(port: int, owner: str) -> PortTaken:
-    """Make the error for a fixed port that another program has."""
+def port_taken(port: int, owner: str, error: OSError) -> PortTaken:
+    """Make the error for a fixed port that cannot be listened on."""
+    if error.errno == errno.EACCES:  # on Linux those below 1024, by default
+        why = "may be used by the system's administrator only"
+    else:
+        why = "is taken by another program"
     return PortTaken(
-        f"Port {port} for {owner} is taken by another program.",
+        f"Port {port} for {owner} {why}.",
         "Choose another number, or leave it out for a free one.",
     )

@@ -6,7 +6,6 @@ import itertools
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +18,6 @@ from pynetdicom.association import Association
 from labsim import Hospital
 from labsim.clock import ManualClock
 from labsim.ids import make_uid
-from labsim.imaging.ct import PROTOCOLS
 
 NOW = datetime(2026, 3, 2, 10, 30)
 
@@ -29,13 +27,6 @@ def clinic() -> Iterator[Hospital]:
     """A running clinic that the tests of a module share; it is half past ten, 2 March 2026."""
     with Hospital(seed=7, clock=ManualClock(NOW)) as running:
         yield running
-
-
-@pytest.fixture
-def small_scans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the scanner take 4 small images instead of 24, for tests that are not about them."""
-    for part, protocol in list(PROTOCOLS.items()):
-        monkeypatch.setitem(PROTOCOLS, part, replace(protocol, slices=4, size=32))
 
 
 @pytest.fixture(scope="session")

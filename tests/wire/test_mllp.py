@@ -341,14 +341,15 @@ def test_a_port_that_is_taken_is_named(make: Make, silent_port: int) -> None:
 
 
 def test_closing_ends_open_conversations_and_frees_the_port(make: Make) -> None:
-    endpoint = make("ris")
-    port = endpoint.listen({})
-    with socket.create_connection(("127.0.0.1", port), 5) as connected:
-        connected.sendall(START + b"half a mess")
-        endpoint.close()
-        assert is_closed(connected)
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), 5)
+    for sent in (b"", START + b"half a mess") * 10:  # some have only just been accepted
+        endpoint = make("ris")
+        port = endpoint.listen({})
+        with socket.create_connection(("127.0.0.1", port), 5) as connected:
+            connected.sendall(sent)
+            endpoint.close()
+            assert is_closed(connected)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5)
 
 
 # Sending

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 import pytest
@@ -54,6 +55,25 @@ def test_the_table_that_is_handed_out_is_a_copy(network: Network) -> None:
     assert PACS in network.published()
 
 
+@pytest.mark.parametrize("ends", [("caller", "called"), ("called", "caller")])
+def test_both_ends_of_a_connection_have_the_same_name_for_it(
+    network: Network, ends: tuple[str, str]
+) -> None:
+    first, second = (network.connected(40000, 104, end) for end in ends)
+    assert first == second
+    assert network.connected(40000, 104, ends[0]) != first  # the next with the same ports
+
+
+def test_a_connection_from_outside_is_not_taken_for_the_next(network: Network) -> None:
+    names = {network.connected(40000, 104, "called") for _ in range(2)}
+    assert len(names) == 2
+    for name in names:
+        network.disconnected(name)
+    inside = network.connected(40000, 104, "caller")
+    assert inside not in names
+    assert network.connected(40000, 104, "called") == inside
+
+
 def test_an_address_is_written_as_people_write_it() -> None:
     assert str(PACS) == "pacs:104"
 
@@ -63,8 +83,14 @@ def test_a_free_port_can_be_listened_on() -> None:
         pass
 
 
-def test_a_taken_port_is_named_with_whom_it_was_for() -> None:
-    error = port_taken(104, "DICOM of pacs")
-    assert "104" in error.what
-    assert "DICOM of pacs" in error.what
+def test_a_taken_port_is_named_with_whom_it_was_for(silent_port: int) -> None:
+    with pytest.raises(OSError, match="in use") as caught:
+        socket.create_server(("127.0.0.1", silent_port))
+    error = port_taken(silent_port, "DICOM of pacs", caught.value)
+    assert error.what == f"Port {silent_port} for DICOM of pacs is taken by another program."
     assert error.next_step
+
+
+def test_a_port_that_only_the_administrator_may_use_is_not_called_taken() -> None:
+    error = port_taken(104, "DICOM of pacs", PermissionError(errno.EACCES, "Permission denied"))
+    assert error.what.startswith("Port 104 for DICOM of pacs may be used by")

@@ -50,19 +50,13 @@ from labsim.systems.pacs.index import (
 from labsim.systems.pacs.query import BadIdentifier, answers, level_of
 from labsim.systems.records import Patient
 from labsim.table import Table
-from labsim.wire.dimse import (
-    CALLING_TITLE_UNKNOWN,
-    Call,
-    DicomNode,
-    Rejection,
-    dicom_keys,
-    failure,
-    instance_of,
-)
+from labsim.wire.association_log import dicom_keys
+from labsim.wire.dimse import Call, DicomNode, Rejection, instance_of
 from labsim.wire.hl7 import Message
 from labsim.wire.matching import values_of
 from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
+from labsim.wire.status import CALLING_TITLE_UNKNOWN, failure
 
 _SCHEMA = (
     entities.SCHEMA

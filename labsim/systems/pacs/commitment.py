@@ -13,7 +13,8 @@ from labsim.errors import DimseFailed
 from labsim.sop_classes import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
-from labsim.wire.dimse import DicomNode, Peer, describe_status
+from labsim.wire.dimse import DicomNode, Peer
+from labsim.wire.status import describe_status
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS commitments (

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import (
     UID,
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -188,6 +189,22 @@ def test_a_damaged_data_set_is_refused_and_the_association_lives_on(
         assert association.send_c_store(sent).Status == 0x0000
 
 
+@pytest.mark.parametrize("missing", [0, 1, 20])
+def test_a_deflated_image_is_taken_whole_or_not_at_all(
+    clinic: Hospital, dial: Dial, image: Image, monkeypatch: pytest.MonkeyPatch, missing: int
+) -> None:
+    sent = image(DeflatedExplicitVRLittleEndian, ImageComments="deflated " * 100)
+    data = encode(sent, False, True, deflated=True)
+    assert data
+    context = build_context(CTImageStorage, DeflatedExplicitVRLittleEndian)
+    with dial(clinic, "pacs", context) as association, monkeypatch.context() as patch:
+        patch.setattr("pynetdicom.association.encode", lambda *_: data[: len(data) - missing])
+        answer = association.send_c_store(sent)
+    assert answer.Status == (0xC000 if missing else 0x0000)
+    for path in clinic.pacs.paths(sent.StudyInstanceUID):
+        assert encoded(dcmread(path)) == encoded(sent)
+
+
 def test_a_truncated_compressed_image_is_refused(
     clinic: Hospital, dial: Dial, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,6 +290,27 @@ def test_a_full_or_read_only_disk_is_answered_and_keeps_nothing(
         assert files(clinic) == before
         assert list((clinic.pacs.folder / "incoming").iterdir()) == []
         assert association.send_c_store(sent).Status == 0x0000
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_answered_though_the_journal_is_on_it(
+    hospital: Hospital, dial: Dial, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = image()
+    with (
+        Path("/dev/full").open("w") as file,
+        Path("/dev/full").open("r+b", buffering=0) as payloads,
+        dial(hospital, "pacs", CTImageStorage) as association,
+        monkeypatch.context() as patch,
+    ):
+        patch.setattr(hospital.journal, "_file", file)
+        patch.setattr(hospital.journal, "_payloads", payloads)
+        patch.setattr("os.fsync", fail_with(errno.ENOSPC))
+        assert association.send_c_store(sent).Status == 0xA700
+        assert association.is_established
+        hospital.journal.close()
+    (event,) = hospital.journal.events(source="pacs", kind="error")
+    assert event.summary == "image not stored: No space left on device"
 
 
 def test_a_failed_replacement_leaves_the_old_image(
