@@ -27,7 +27,7 @@ from labsim.systems.worklist import worklist_entry
 from labsim.table import Table
 from labsim.wire.dimse import DicomNode, instance_of
 from labsim.wire.hl7 import Message, escape, segment, timestamp
-from labsim.wire.matching import matches, project
+from labsim.wire.matching import matches, project, unsupported
 from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
 from labsim.wire.status import failure
@@ -464,7 +464,7 @@ class Ris(System):
             if matches(identifier, entry):
                 answer = project(identifier, entry)
                 answer.SpecificCharacterSet = entry.SpecificCharacterSet
-                yield 0xFF00, answer
+                yield (0xFF01 if unsupported(identifier, entry) else 0xFF00), answer
 
     def _step_created(self, event: evt.Event) -> tuple[int | Dataset, Dataset | None]:
         """Take in an MPPS N-CREATE (RAD-6, PS3.4 F.7.2.1)."""
@@ -530,9 +530,12 @@ class Ris(System):
         if accession is None:
             self.note(f"performed step {status} without a scheduled one", mpps_uid=mpps_uid)
             return
-        self._set_status(accession, status)
-        procedure = self.procedure(accession)
-        self._note_procedure(procedure, f"examination {status}", mpps_uid=mpps_uid)
+        if self.procedure(accession).status == "REPORTED":  # a signed report is not taken back
+            what = f"performed step {status} after the report"
+        else:
+            self._set_status(accession, status)
+            what = f"examination {status}"
+        self._note_procedure(self.procedure(accession), what, mpps_uid=mpps_uid)
 
     # Rows
 

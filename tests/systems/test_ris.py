@@ -356,6 +356,20 @@ def test_a_report_needs_text(clinic: Hospital, dial: Dial) -> None:
     assert (result.text, result.status, result.interpreter) == ("Final", "F", "Quist^Noah")
 
 
+def test_more_images_after_the_report_do_not_take_the_report_back(
+    clinic: Hospital, dial: Dial
+) -> None:
+    procedure = scheduled(clinic)
+    with dial(clinic, "ris", MPPS) as association:
+        for round_ in ("first", "appended"):
+            uid = make_uid("reported", round_)
+            association.send_n_create(begin(step_id=procedure.step_id), MPPS, uid)
+            association.send_n_set(end(), MPPS, uid)
+            if round_ == "first":
+                clinic.ris.report(procedure.accession, "Final")
+    assert clinic.ris.procedure(procedure.accession).status == "REPORTED"
+
+
 def test_an_unknown_examination_cannot_be_reported(clinic: Hospital) -> None:
     with pytest.raises(NotFound, match="no examination 'A9999999'"):
         clinic.ris.report("A9999999", "x")

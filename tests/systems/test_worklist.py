@@ -208,3 +208,15 @@ def test_an_entry_has_every_attribute_that_must_be_returned(clinic: Hospital) ->
         "ScheduledProcedureStepID", "RequestedContrastAgent",
     ):  # fmt: skip
         assert keyword in entry.ScheduledProcedureStepSequence[0], keyword
+
+
+def test_a_key_that_is_not_supported_is_told_and_does_not_narrow(
+    clinic: Hospital, dial: Dial
+) -> None:
+    identifier = Dataset()
+    identifier.AccessionNumber = ""
+    identifier.InstitutionAddress = "Nowhere 1"
+    with dial(clinic, "ris", MODALITY_WORKLIST) as association:
+        *found, last = association.send_c_find(identifier, MODALITY_WORKLIST)
+    assert {status.Status for status, _ in found} == {0xFF01}
+    assert last[0].Status == 0x0000
