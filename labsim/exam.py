@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING
 from pydicom.dataset import Dataset
 
 from labsim.errors import LabError
+from labsim.systems.catalogue import examination
+from labsim.systems.modality import Modality
 from labsim.systems.records import Order, Patient, Procedure
 from labsim.transcript import Transcript
 
 if TYPE_CHECKING:
     from labsim.hospital import Hospital
-
-_REPORTS = {
-    "CHEST": "Findings: Lungs clear as far as shown. No pleural effusion. Heart not enlarged.\n"
-    "Impression: No acute finding.",
-    "HEAD": "Findings: No haemorrhage, no mass effect. Ventricles of normal width.\n"
-    "Impression: No acute finding.",
-}
 
 
 @dataclass
@@ -97,6 +92,10 @@ class Exam:
         """Return everything the journal has of this exam, in order."""
         return self.hospital.journal.exam(self.accession)
 
+    def _scanner(self) -> Modality:
+        assert self.procedure is not None
+        return self.hospital.scanner(self.procedure.station)
+
     def _register(self, name: str) -> None:
         self.patient = self.hospital.his.register_patient(name)
 
@@ -109,7 +108,7 @@ class Exam:
         self.procedure = self.hospital.ris.schedule(self.order.placer_order)
 
     def _acquire(self) -> None:
-        scanner = self.hospital.ct
+        scanner = self._scanner()
         entries = scanner.query_worklist(accession=self.accession)
         if not entries:
             raise LabError(
@@ -120,16 +119,18 @@ class Exam:
         scanner.acquire(self.mpps_uid)
 
     def _send(self) -> None:
-        sending = self.hospital.ct.send(self.accession)
-        self.hospital.ct.complete_step(self.mpps_uid)
+        sending = self._scanner().send(self.accession)
+        self._scanner().complete_step(self.mpps_uid)
         if sending.waiting:
+            name = self._scanner().name
             raise LabError(
-                str(sending), "Repair the cause; hospital.ct.send() sends what still waits."
+                str(sending),
+                f'Repair the cause; hospital.modality("{name}").send() sends what still waits.',
             )
 
     def _commit(self) -> None:
-        uid = self.hospital.ct.request_commitment(self.accession)
-        if not self.hospital.ct.wait_for_commitment(uid):
+        uid = self._scanner().request_commitment(self.accession)
+        if not self._scanner().wait_for_commitment(uid):
             raise LabError("The archive did not report on the storage commitment in time.")
 
     def _read(self) -> None:
@@ -141,7 +142,7 @@ class Exam:
 
     def _report(self) -> None:
         assert self.procedure is not None
-        self.hospital.ris.report(self.accession, _REPORTS[self.procedure.body_part])
+        self.hospital.ris.report(self.accession, examination(self.procedure.code).report)
         self.procedure = self.hospital.ris.procedure(self.accession)
 
     def __str__(self) -> str:

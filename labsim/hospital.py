@@ -179,11 +179,38 @@ class Hospital:
     @property
     def ct(self) -> Modality:
         """The first CT scanner."""
-        self._require_running()
-        for system in self.systems.values():
-            if isinstance(system, Modality) and system.modality == "CT":
-                return system
+        for modality in self.modalities():
+            if modality.modality == "CT":
+                return modality
         raise self._not_there("CT scanner")
+
+    def modality(self, name: str) -> Modality:
+        """Return one scanner by its name, such as ``"ct1"``.
+
+        Raises
+        ------
+        LabError
+            If the hospital has none of that name.
+        """
+        return self._system(name, Modality)
+
+    def scanner(self, ae_title: str) -> Modality:
+        """Return one scanner by its AE title, such as ``"CT1"``.
+
+        Raises
+        ------
+        LabError
+            If the hospital has none of that title.
+        """
+        for modality in self.modalities():
+            if modality.ae_title == ae_title:
+                return modality
+        raise self._not_there(f"scanner {ae_title}")
+
+    def modalities(self) -> list[Modality]:
+        """Return every scanner, in the order of the site."""
+        self._require_running()
+        return [system for system in self.systems.values() if isinstance(system, Modality)]
 
     def endpoints(self) -> list[Endpoint]:
         """Return where every system listens."""

@@ -64,7 +64,7 @@ class ModalitySite(_Part):
     """One scanner."""
 
     name: Name
-    kind: Literal["CT"]
+    kind: Literal["CT", "MR", "DX", "CR", "MG", "US"]
     host: Name
     dicom_port: Port
     ae_title: AeTitle

@@ -29,7 +29,7 @@ from labsim.sop_classes import (
     VERIFICATION,
 )
 from labsim.systems.facility import Endpoint
-from labsim.systems.modality import worklist_keys
+from labsim.systems.worklist import worklist_keys
 from labsim.table import Table
 from labsim.wire.dimse import TIMEOUT, DicomNode, Peer
 from labsim.wire.network import Network

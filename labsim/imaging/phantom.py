@@ -1,4 +1,4 @@
-"""Computed anatomy in Hounsfield units: a thorax and a head.
+"""Computed anatomy in Hounsfield units: a thorax, a head and an abdomen.
 
 Coordinates are the patient's (PS3.3 C.7.6.2.1.1) in mm: x to the left, y to
 the back, z to the head. Shapes are painted slice by slice, later ones over
@@ -9,15 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from labsim.imaging.bodies.abdomen import abdomen, bend
+from labsim.imaging.solids import Plane, Section
 
 Image = NDArray[np.float32]
 # Hounsfield units as textbooks give them; water is 0 and air -1000 by definition.
 AIR, LUNG, FAT, WATER, BLOOD, MUSCLE, LIVER, SPONGIOSA, CORTEX = (
     -1000, -860, -95, 4, 42, 52, 60, 220, 750,
 )  # fmt: skip
+SOFT = 0.4  # detail of a kernel for soft tissue
+# Beyond these only localizers see: z in mm, above a thorax, below a head and above it.
+SHOULDERS, FACE, CROWN = 53.0, -48.0, 95.0
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,9 @@ def thorax(nodule: Nodule | None, seed: int) -> Callable[[Canvas], None]:
     def paint(canvas: Canvas) -> None:
         z = canvas.grid.z
         _table(canvas)
+        if z > SHOULDERS:
+            _shoulders(canvas, z, build)
+            return
         canvas.ellipse(0, 0, 166 * build, 112 * build, FAT, power=2.4)
         canvas.ellipse(0, 2, 150 * build, 98 * build, MUSCLE, power=2.4)
         _ribs(canvas, z, build)
@@ -193,6 +203,11 @@ def head(seed: int) -> Callable[[Canvas], None]:
 
     def paint(canvas: Canvas) -> None:
         z = canvas.grid.z
+        if z > CROWN:
+            return
+        if z < FACE:
+            _face(canvas, z, wide)
+            return
         level = np.sqrt(max(0.0, 1 - (z / 92) ** 2)) if z > 0 else 1.0 - 0.0004 * z * z / 10
         a, b = 74 * wide * level, 94 * level
         canvas.ellipse(0, 0, a + 5, b + 5, FAT + 60)
@@ -219,6 +234,20 @@ def head(seed: int) -> Callable[[Canvas], None]:
     return paint
 
 
+def belly(seed: int) -> Callable[[Canvas], None]:
+    """Return what paints an abdomen; z = 0 is at the hila of the kidneys."""
+    draw, shape = abdomen(seed), bend(seed)
+
+    def paint(canvas: Canvas) -> None:
+        grid = canvas.grid
+        plane = Plane((0, 0, grid.z), "AXIAL", grid.size, grid.size, grid.spacing, grid.thickness)
+        section = Section(plane, AIR, shape, 2.2)
+        draw(section)
+        canvas.image[:] = section.image
+
+    return paint
+
+
 def place_nodule(seed: int) -> Nodule:
     """Choose where a lung has its nodule, and how large it is: 4 to 9 mm in radius."""
     rng = np.random.default_rng([seed, 0x4E4F44])
@@ -228,7 +257,11 @@ def place_nodule(seed: int) -> Nodule:
 
 
 def scan(
-    paint: Callable[[Canvas], None], grid: Grid, rng: np.random.Generator, noise: float
+    paint: Callable[[Canvas], None],
+    grid: Grid,
+    rng: np.random.Generator,
+    noise: float,
+    detail: float = SOFT,
 ) -> Image:
     """Return one slice as a scanner would: blurred by its detectors, and noisy.
 
@@ -242,6 +275,8 @@ def scan(
         For the noise.
     noise : float
         Standard deviation in water, in HU.
+    detail : float
+        How sharp the kernel is: `SOFT`, or more; edges overshoot when it is more than 1.
 
     Returns
     -------
@@ -250,12 +285,61 @@ def scan(
     """
     canvas = Canvas(grid)
     paint(canvas)
-    grain = _blur(rng.standard_normal(canvas.image.shape).astype(np.float32))
-    sharp = _blur(canvas.image) * 0.6 + canvas.image * 0.4
+    raw = rng.standard_normal(canvas.image.shape).astype(np.float32)
+    grain = blur(raw)
+    # What makes edges sharp makes noise fine.
+    grain += min(1.0, detail - SOFT) * (raw - grain)
+    sharp = blur(canvas.image) * (1 - detail) + canvas.image * detail
     return np.asarray(sharp + grain * (noise / float(grain.std())), dtype=np.float32)
 
 
-def _blur(image: Image) -> Image:
+def project(
+    paint: Callable[[Canvas], None], top: float, width: float, size: int, step: float
+) -> tuple[Image, Image]:
+    """Return what a scanner sees when it moves the table under a tube that stands still.
+
+    Parameters
+    ----------
+    paint : callable
+        Paints the anatomy.
+    top : float
+        z of the upper edge in mm.
+    width : float
+        Width and height of the images in mm.
+    size : int
+        Rows and columns.
+    step : float
+        Every how many mm along the table the beam is computed.
+
+    Returns
+    -------
+    tuple of two ndarray of float32, (size, size)
+        From the front and from the left; mm of water that would stop as much.
+    """
+    coarse = max(16, size // 2)  # the beams blur no less
+    heights = np.arange(top - step / 2, top - width, -step)
+    front, left = [], []
+    for z in heights:
+        canvas = Canvas(Grid(coarse, width / coarse, float(z), step))
+        paint(canvas)
+        # Bone stops more than its density says, for it is of heavier atoms.
+        density = (canvas.image + 1000 + np.maximum(canvas.image - 150, 0)) / 1000
+        front.append(density.sum(axis=0) * canvas.grid.spacing)
+        left.append(density.sum(axis=1) * canvas.grid.spacing)
+    fine = (np.arange(size) + 0.5) / size
+    down = _between(top - fine * width, heights)
+    across = _between(fine * coarse - 0.5, np.arange(coarse))
+    images = [down @ np.array(rows) @ across.T for rows in (front, left)]
+    return images[0].astype(np.float32), images[1].astype(np.float32)
+
+
+def _between(places: NDArray[np.float64], known: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the matrix that interpolates at places between equally distant known ones."""
+    at = np.clip((places - known[0]) / (known[1] - known[0]), 0, len(known) - 1)
+    return np.asarray(np.maximum(0, 1 - np.abs(at[:, np.newaxis] - np.arange(len(known)))))
+
+
+def blur(image: Image) -> Image:
     """Average with the neighbours, weights 1-2-1 each way."""
     padded = np.pad(image, 1, mode="edge")
     rows = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
@@ -267,6 +351,71 @@ def _table(canvas: Canvas) -> None:
     canvas.ellipse(0, 128, 205, 26, -150, power=3)
     canvas.ellipse(0, 126, 203, 24, -960, power=3)
     canvas.mix((canvas.y < 118).astype(np.float32) * np.ones_like(canvas.image), AIR)
+
+
+def _shoulders(canvas: Canvas, z: float, build: float) -> None:
+    """Paint shoulders, neck and raised arms."""
+    neck = float(np.sin(np.clip((z - 72) / 62, 0, 1) * np.pi / 2)) ** 2
+    a, b = (166 - 104 * neck) * build, (112 - 46 * neck) * build
+    for side in (-1, 1):
+        arm, x = float(np.sqrt(np.clip((z - 58) / 42, 0, 1))), side * (132 + 0.12 * (z - 60))
+        canvas.ellipse(x, 14, 52 * arm, 56 * arm, FAT)
+        canvas.ellipse(x, 14, 45 * arm, 49 * arm, MUSCLE)
+    canvas.ellipse(0, 0, a, b, FAT, power=2.4)
+    canvas.ellipse(0, 2, a - 14, b - 13, MUSCLE, power=2.4)
+    if z < 86:
+        _ribs(canvas, z, build)
+    _lungs(canvas, z)
+    for side in (-1, 1):
+        x, bone = side * (128 + 0.12 * (z - 60)), 13 + 11 * max(0.0, 1 - ((z - 84) / 24) ** 2)
+        if z > 64:
+            canvas.ellipse(x, 14, bone, bone, CORTEX - 250)
+            canvas.ellipse(x, 14, bone - 4, bone - 4, SPONGIOSA)
+        if z < 95:
+            canvas.ellipse(side * 104, 66, 40, 4.5, CORTEX - 250, tilt=-side * 0.75)
+        x = 36 + (z - 56) * 2.2  # the collar bone rises outwards
+        canvas.ellipse(side * x, -52, 17 if z < 92 else 0, 6, CORTEX - 250)
+    canvas.ellipse(0, -8, 26, 46, FAT + 90)
+    canvas.ellipse(0, 12, 9, 9.5, AIR + 8)
+    _spine(canvas, z)
+
+
+def _face(canvas: Canvas, z: float, wide: float) -> None:
+    """Paint the face, the base of the skull and the neck."""
+    below = FACE - z  # mm below the last slice of a head
+    chin = float(np.clip((below - 62) / 30, 0, 1))
+    a, front, back = (69 - 0.14 * below) * wide, -91 + 0.1 * below + 62 * chin, 90 - 0.3 * below
+    middle, b = (front + back) / 2, (back - front) / 2
+    canvas.ellipse(0, middle, a + 4, b + 2, FAT + 60)
+    canvas.ellipse(0, middle, a - 3, b - 5, MUSCLE)
+    skull = 1 - (below / 34) ** 2
+    if skull > 0:
+        size = float(np.sqrt(skull))
+        canvas.ellipse(0, 26, 64 * size * wide, 62 * size, CORTEX + 350)
+        canvas.ellipse(0, 26, 57 * size * wide, 55 * size, 36)
+    for side in (-1, 1):
+        hollow = 17 - abs(below - 14) * 0.7
+        canvas.ellipse(side * 29, -56, hollow + 2.5, hollow + 2.5, CORTEX - 100)
+        canvas.ellipse(side * 29, -56, hollow, hollow, AIR + 8)
+        if 12 < below < 80:
+            canvas.ellipse(side * 48, -14 - 0.2 * below, 5, 17, CORTEX + 200, tilt=-side * 0.25)
+    if below < 26:
+        canvas.ellipse(0, -60, 13, 28, AIR + 8)
+        canvas.ellipse(0, -60, 1.5, 28, SPONGIOSA)
+    jaw = 1 - ((below - 54) / 33) ** 2
+    if jaw > 0:  # upper jaw, teeth, lower jaw
+        size, teeth = jaw**0.3, 44 < below < 62
+        canvas.ellipse(0, -46, 33 * size, 40 * size, CORTEX + (450 if teeth else -250))
+        canvas.ellipse(0, -39, 33 * size - 7, 40 * size - 5, MUSCLE)
+    if below >= 26:
+        canvas.ellipse(0, 2, 9, 8, AIR + 8)
+        disc = (below % 18) < 4
+        canvas.ellipse(0, 27, 14, 11, 95 if disc else CORTEX - 150)
+        canvas.ellipse(0, 27, 11, 8.5, 95 if disc else SPONGIOSA)
+        canvas.ellipse(0, 48, 17, 9, CORTEX - 250 if not disc else MUSCLE)
+        canvas.ellipse(0, 45, 10, 7, 25)
+        if (below % 18) > 9:
+            canvas.ellipse(0, 62, 4, 12, CORTEX - 300)
 
 
 def _ribs(canvas: Canvas, z: float, build: float) -> None:
@@ -379,5 +528,6 @@ def anatomy(body_part: str, seed: int) -> Callable[[Canvas], None]:
     makers: Mapping[str, Callable[[], Callable[[Canvas], None]]] = {
         "CHEST": lambda: thorax(planted("CHEST", seed), seed),
         "HEAD": lambda: head(seed),
+        "ABDOMEN": lambda: belly(seed),
     }
     return makers[body_part]()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from labsim.errors import NotFound
+from labsim.imaging import ct, mr
 
 CODING_SCHEME = "99LABSIM"
 
@@ -21,19 +22,65 @@ class Examination:
         What does it.
     body_part : str
         Body Part Examined (0018,0015).
+    series : tuple of str
+        Protocols of the scanner, one for each series, in the order of its work.
+    report : str
+        What a reader writes when there is nothing to find.
     """
 
     code: str
     description: str
     modality: str
     body_part: str
+    series: tuple[str, ...]
+    report: str
 
+
+_LUNGS = (
+    "Findings: Lungs clear as far as shown. No pleural effusion. Heart not enlarged.\n"
+    "Impression: No acute finding."
+)
+_BRAIN = (
+    "Findings: No haemorrhage, no mass effect. Ventricles of normal width.\n"
+    "Impression: No acute finding."
+)
+_ABDOMEN = (
+    "Findings: Liver, spleen and kidneys of normal size. No free fluid.\n"
+    "Impression: Normal abdomen."
+)
+_KNEE = "Findings: Joint surfaces smooth. No effusion.\nImpression: Normal knee."
+_HAND = "Findings: No fracture. Joints in place.\nImpression: Normal hand."
+_SPINE = (
+    "Findings: Vertebrae in line and of normal height. No narrowing of the canal.\n"
+    "Impression: Normal lumbar spine."
+)
+_BREAST = "Findings: No mass, no suspicious calcification.\nImpression: BI-RADS 1, both sides."
+_HEART = (
+    "Findings: Chambers of normal size. Good function of the left ventricle.\n"
+    "Impression: Normal echocardiogram."
+)
 
 _EXAMINATIONS = {
     examination.code: examination
     for examination in (
-        Examination("CTTHORAX", "CT thorax", "CT", "CHEST"),
-        Examination("CTHEAD", "CT head", "CT", "HEAD"),
+        Examination("CTTHORAX", "CT thorax", "CT", "CHEST", ("CHEST",), _LUNGS),
+        Examination("CTHEAD", "CT head", "CT", "HEAD", ("HEAD",), _BRAIN),
+        Examination("CTLUNG", "CT thorax, lung", "CT", "CHEST", ct.STUDIES["CHEST"], _LUNGS),
+        Examination("CTABDOMEN", "CT abdomen", "CT", "ABDOMEN", ct.STUDIES["ABDOMEN"], _ABDOMEN),
+        Examination("MRHEAD", "MR head", "MR", "HEAD", mr.STUDIES["HEAD"], _BRAIN),
+        Examination("MRKNEEL", "MR knee left", "MR", "KNEE", mr.STUDIES["KNEE_LEFT"], _KNEE),
+        Examination("MRKNEER", "MR knee right", "MR", "KNEE", mr.STUDIES["KNEE_RIGHT"], _KNEE),
+        Examination("MRLSPINE", "MR lumbar spine", "MR", "LSPINE", mr.STUDIES["LSPINE"], _SPINE),
+        Examination("DXCHEST", "Chest PA and lateral", "DX", "CHEST", ("CHEST",), _LUNGS),
+        Examination("DXHANDL", "Left hand", "DX", "HAND", ("HAND_LEFT",), _HAND),
+        Examination("DXHANDR", "Right hand", "DX", "HAND", ("HAND_RIGHT",), _HAND),
+        Examination("DXKNEEL", "Left knee", "DX", "KNEE", ("KNEE_LEFT",), _KNEE),
+        Examination("DXKNEER", "Right knee", "DX", "KNEE", ("KNEE_RIGHT",), _KNEE),
+        Examination("CRCHEST", "Chest PA on a plate", "CR", "CHEST", ("CHEST",), _LUNGS),
+        Examination("CRBED", "Chest in bed", "CR", "CHEST", ("CHEST_BED",), _LUNGS),
+        Examination("MGSCREEN", "Screening mammography", "MG", "BREAST", ("SCREENING",), _BREAST),
+        Examination("USABDOMEN", "Ultrasound abdomen", "US", "ABDOMEN", ("ABDOMEN",), _ABDOMEN),
+        Examination("USHEART", "Echocardiogram", "US", "HEART", ("HEART",), _HEART),
     )
 }
 

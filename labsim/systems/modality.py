@@ -5,21 +5,21 @@ IHE actor: Acquisition Modality.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import zlib
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence as DicomSequence
-from pydicom.uid import CTImageStorage
+from pydicom.sequence import Sequence
 from pynetdicom import build_context, evt
 from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import ConfigurationError, DimseFailed, LabError, NotFound
 from labsim.ids import is_ae_title, make_uid
-from labsim.imaging.ct import PROTOCOLS, Acquisition, acquire, request_attributes
+from labsim.imaging.common import Acquisition, AnyAcquisition
+from labsim.imaging.scanners import SCANNERS
 from labsim.site import ModalitySite, Site
 from labsim.sop_classes import (
     MODALITY_WORKLIST,
@@ -28,8 +28,16 @@ from labsim.sop_classes import (
     STORAGE_COMMITMENT_INSTANCE,
     VERIFICATION,
 )
-from labsim.systems.catalogue import examination
+from labsim.systems.catalogue import Examination, examinations
 from labsim.systems.facility import Facility, System, text_of
+from labsim.systems.performed_step import (
+    PerformedSeries,
+    mpps_create,
+    mpps_set,
+    reference,
+    study_attributes,
+)
+from labsim.systems.worklist import worklist_keys
 from labsim.table import Table
 from labsim.wire.dimse import TIMEOUT, DicomNode, Peer
 from labsim.wire.network import Address
@@ -52,7 +60,9 @@ CREATE TABLE IF NOT EXISTS steps (
 );
 CREATE TABLE IF NOT EXISTS images (
     sop_uid        TEXT PRIMARY KEY,
+    sop_class      TEXT NOT NULL,
     series_uid     TEXT NOT NULL,
+    protocol       TEXT NOT NULL,   -- key of labsim.imaging.scanners
     mpps_uid       TEXT NOT NULL REFERENCES steps,
     file           TEXT NOT NULL,
     sent           INTEGER NOT NULL DEFAULT 0,
@@ -91,7 +101,7 @@ class Sending:
 
 
 class Modality(System):
-    """A CT scanner: worklist, acquisition, performed step, sending, commitment.
+    """A scanner of one kind: worklist, acquisition, performed step, sending, commitment.
 
     Parameters
     ----------
@@ -260,13 +270,16 @@ class Modality(System):
         self.note("step begun", accession=accession, study_uid=study_uid, mpps_uid=uid)
         return uid
 
-    def acquire(self, mpps_uid: str) -> list[Path]:
-        """Take the images of a step, and keep them on the scanner's disk.
+    def acquire(self, mpps_uid: str, artefact: str = "") -> list[Path]:
+        """Take the images of a step, series by series, and keep them on the scanner's disk.
 
         Parameters
         ----------
         mpps_uid : str
             From `start_step`.
+        artefact : str
+            What goes wrong with the images: one of those of
+            `labsim.imaging.scanners` for this kind of scanner.
 
         Returns
         -------
@@ -275,39 +288,49 @@ class Modality(System):
         """
         step = self._step(mpps_uid)
         entry = Dataset.from_json(step["item"])
-        number = self.db.next("series")
-        body_part = _body_part(entry)
-        protocol = PROTOCOLS[body_part]
-        base = (self.facility.seed, self.name, number)
-        series_uid = make_uid("series", *base)
-        acquisition = Acquisition(
-            study=study_attributes(entry, step["started"]),
-            protocol=protocol,
-            series_uid=series_uid,
-            frame_of_reference_uid=make_uid("frame of reference", *base),
-            series_number=int(self._count_series(mpps_uid)) + 1,
-            station=self.ae_title,
-            institution=self.facility.institution,
-            started=self.facility.clock.now(),
-            seed=self.facility.seed * 1000 + number,
-        )
-        uids = [make_uid("image", *base, index) for index in range(protocol.slices)]
+        scanner, wanted = SCANNERS[self.modality], _examination(entry, self.modality)
+        first = self.db.next("series")
+        shared = (self.facility.seed, self.name, first)
         files: list[Path] = []
-        for image in acquire(acquisition, uids):
+        for offset, key in enumerate(wanted.series):
+            number = self.db.next("series") if offset else first
+            acquisition: AnyAcquisition = Acquisition(
+                study=study_attributes(entry, step["started"]),
+                protocol=scanner.protocols[key],
+                series_uid=make_uid("series", self.facility.seed, self.name, number),
+                frame_of_reference_uid=make_uid("frame of reference", *shared),
+                series_number=self._count_series(mpps_uid) + 1,
+                station=self.ae_title,
+                institution=self.facility.institution,
+                started=self.facility.clock.now(),
+                seed=_body(self.facility.seed, entry),
+                artefact=artefact,
+            )
+            files += self._take(mpps_uid, key, number, acquisition)
+        self.note(
+            f"{len(files)} images acquired: {wanted.description}",
+            accession=step["accession"],
+            mpps_uid=mpps_uid,
+        )
+        return files
+
+    def _take(
+        self, mpps_uid: str, key: str, number: int, acquisition: AnyAcquisition
+    ) -> list[Path]:
+        """Take one series, and keep its images."""
+        base = ("image", self.facility.seed, self.name, number)
+        uids = [make_uid(*base, index) for index in range(acquisition.protocol.images)]
+        rows, files = [], []
+        for image in SCANNERS[self.modality].acquire(acquisition, uids):
             path = self._images / f"{number:05d}-{int(image.InstanceNumber):04d}.dcm"
             image.save_as(path, enforce_file_format=True)
             files.append(path)
-        rows = [
-            (uid, series_uid, mpps_uid, path.name) for uid, path in zip(uids, files, strict=True)
-        ]
+            uid, sop_class = str(image.SOPInstanceUID), str(image.SOPClassUID)
+            rows.append((uid, sop_class, acquisition.series_uid, key, mpps_uid, path.name))
         self.db.run_many(
-            "INSERT INTO images (sop_uid, series_uid, mpps_uid, file) VALUES (?, ?, ?, ?)", rows
-        )
-        self.note(
-            f"{len(files)} images acquired: {protocol.name}",
-            accession=step["accession"],
-            series_uid=series_uid,
-            mpps_uid=mpps_uid,
+            "INSERT INTO images (sop_uid, sop_class, series_uid, protocol, mpps_uid, file) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            rows,
         )
         return files
 
@@ -328,11 +351,12 @@ class Modality(System):
         if not files:
             return Sending(0, 0)
         sent, problem = 0, ""
+        classes = sorted({sop_class for _, sop_class, _ in files})
         try:
             with self._dicom.associate(
-                self.peer("store"), [build_context(CTImageStorage), build_context(VERIFICATION)]
+                self.peer("store"), [build_context(sop_class) for sop_class in classes]
             ) as association:
-                for sop_uid, name in files:
+                for sop_uid, _, name in files:
                     status = association.send_c_store(dcmread(self._images / name))
                     code = _status(status, "C-STORE")
                     taken = code == 0x0000 or 0xB000 <= code <= 0xBFFF
@@ -345,7 +369,7 @@ class Modality(System):
             problem = error.what if isinstance(error, LabError) else str(error)
             self.db.run_many(
                 "UPDATE images SET answer = ? WHERE sop_uid = ? AND sent = 0",
-                [(problem, sop_uid) for sop_uid, _ in files],
+                [(problem, sop_uid) for sop_uid, _, _ in files],
             )
         waiting = len(self._queue(accession))
         self.note(str(Sending(sent, waiting, problem)), accession=accession)
@@ -396,7 +420,7 @@ class Modality(System):
             If nothing was sent.
         """
         rows = self.db.rows(
-            "SELECT i.sop_uid FROM images i JOIN steps s USING (mpps_uid) "
+            "SELECT i.sop_class, i.sop_uid FROM images i JOIN steps s USING (mpps_uid) "
             "WHERE s.accession = ? AND i.sent = 1 ORDER BY i.file",
             accession,
         )
@@ -405,7 +429,9 @@ class Modality(System):
         uid = make_uid("commitment", self.facility.seed, self.name, self.db.next("commitment"))
         request = Dataset()
         request.TransactionUID = uid
-        request.ReferencedSOPSequence = DicomSequence(_reference(row["sop_uid"]) for row in rows)
+        request.ReferencedSOPSequence = Sequence(
+            reference(row["sop_class"], row["sop_uid"]) for row in rows
+        )
         self.db.run_many(
             "UPDATE images SET commitment = 'asked', commitment_uid = ? WHERE sop_uid = ?",
             [(uid, row["sop_uid"]) for row in rows],
@@ -454,15 +480,7 @@ class Modality(System):
 
     def _set_step(self, mpps_uid: str, status: str) -> None:
         step = self._step(mpps_uid)
-        series = self.db.rows(
-            "SELECT series_uid, sop_uid FROM images WHERE mpps_uid = ? ORDER BY file", mpps_uid
-        )
-        changes = mpps_set(
-            Dataset.from_json(step["item"]),
-            status,
-            self.facility.clock.now(),
-            [(row["series_uid"], row["sop_uid"]) for row in series],
-        )
+        changes = mpps_set(status, self.facility.clock.now(), self._performed(mpps_uid))
         with self._dicom.associate(self.peer("mpps"), [build_context(MPPS)]) as association:
             answer, _ = association.send_n_set(changes, MPPS, mpps_uid)
         _require_success(answer, "MPPS N-SET")
@@ -499,6 +517,17 @@ class Modality(System):
             raise NotFound(f"{self.ae_title} has begun no step {mpps_uid!r}.")
         return dict(row)
 
+    def _performed(self, mpps_uid: str) -> list[PerformedSeries]:
+        rows = self.db.rows("SELECT * FROM images WHERE mpps_uid = ? ORDER BY file", mpps_uid)
+        series = []
+        for series_uid, group in itertools.groupby(rows, lambda row: str(row["series_uid"])):
+            images = list(group)
+            protocol = SCANNERS[self.modality].protocols[images[0]["protocol"]]
+            names = (protocol.name, protocol.series_description)
+            uids = tuple((row["sop_class"], row["sop_uid"]) for row in images)
+            series.append(PerformedSeries(series_uid, *names, uids))
+        return series
+
     def _count_series(self, mpps_uid: str) -> int:
         return int(
             self.db.value(
@@ -508,13 +537,13 @@ class Modality(System):
             )
         )
 
-    def _queue(self, accession: str) -> list[tuple[str, str]]:
+    def _queue(self, accession: str) -> list[tuple[str, str, str]]:
         rows = self.db.rows(
-            "SELECT i.sop_uid, i.file FROM images i JOIN steps s USING (mpps_uid) "
+            "SELECT i.sop_uid, i.sop_class, i.file FROM images i JOIN steps s USING (mpps_uid) "
             "WHERE i.sent = 0 AND ? IN ('', s.accession) ORDER BY i.file",
             accession,
         )
-        return [(row["sop_uid"], row["file"]) for row in rows]
+        return [(row["sop_uid"], row["sop_class"], row["file"]) for row in rows]
 
     def _mark_sent(self, sop_uid: str, taken: bool, answer: str) -> None:
         self.db.run(
@@ -522,161 +551,17 @@ class Modality(System):
         )
 
 
-def worklist_keys(modality: str, station: str, date: str, accession: str = "") -> Dataset:
-    """Return the Identifier of a worklist query: what a scanner asks, and what it wants to know."""
-    keys = Dataset()
-    keys.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in (
-        "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
-        "AdmissionID", "ReferringPhysicianName", "StudyInstanceUID", "RequestedProcedureID",
-        "RequestedProcedureDescription", "PlacerOrderNumberImagingServiceRequest",
-        "FillerOrderNumberImagingServiceRequest",
-    ):  # fmt: skip
-        setattr(keys, keyword, "")
-    keys.AccessionNumber = accession
-    keys.RequestedProcedureCodeSequence = DicomSequence()
-    step = Dataset()
-    step.Modality = modality
-    step.ScheduledStationAETitle = station
-    step.ScheduledProcedureStepStartDate = date
-    for keyword in (
-        "ScheduledProcedureStepStartTime", "ScheduledProcedureStepID",
-        "ScheduledProcedureStepDescription", "ScheduledProcedureStepStatus",
-        "ScheduledPerformingPhysicianName",
-    ):  # fmt: skip
-        setattr(step, keyword, "")
-    step.ScheduledProtocolCodeSequence = DicomSequence()
-    keys.ScheduledProcedureStepSequence = DicomSequence([step])
-    return keys
+def _body(seed: int, entry: Dataset) -> int:
+    """Return what decides the anatomy: a patient has the same body in every exam."""
+    return zlib.crc32(f"{seed}/{entry.PatientID}".encode())
 
 
-def study_attributes(entry: Dataset, started: str) -> Dataset:
-    """Return what images take over from the worklist entry (IHE RAD TF-2 appendix A)."""
-    study = Dataset()
-    study.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in (
-        "PatientName",
-        "PatientID",
-        "IssuerOfPatientID",
-        "PatientBirthDate",
-        "PatientSex",
-    ):
-        setattr(study, keyword, entry.get(keyword) or "")
-    study.AccessionNumber = entry.AccessionNumber
-    study.ReferringPhysicianName = entry.get("ReferringPhysicianName") or ""
-    study.StudyInstanceUID = entry.StudyInstanceUID
-    study.StudyID = entry.RequestedProcedureID
-    study.StudyDescription = entry.RequestedProcedureDescription
-    study.StudyDate, study.StudyTime = started[:10].replace("-", ""), started[11:].replace(":", "")
-    step = entry.ScheduledProcedureStepSequence[0]
-    study.RequestAttributesSequence = request_attributes(
-        accession=str(entry.AccessionNumber),
-        procedure_id=str(entry.RequestedProcedureID),
-        step_id=str(step.ScheduledProcedureStepID),
-        description=str(entry.RequestedProcedureDescription),
-    )
-    study.PerformedProcedureStepID = str(step.ScheduledProcedureStepID)
-    return study
-
-
-def mpps_create(
-    entry: Dataset, ae_title: str, modality: str, now: datetime, mpps_uid: str
-) -> Dataset:
-    """Return the attributes of an MPPS N-CREATE (PS3.4 Table F.7.2-1)."""
-    step = entry.ScheduledProcedureStepSequence[0]
-    scheduled = Dataset()
-    scheduled.StudyInstanceUID = entry.StudyInstanceUID
-    scheduled.ReferencedStudySequence = DicomSequence()
-    scheduled.AccessionNumber = entry.AccessionNumber
-    scheduled.RequestedProcedureID = entry.RequestedProcedureID
-    scheduled.RequestedProcedureDescription = entry.RequestedProcedureDescription
-    scheduled.ScheduledProcedureStepID = step.ScheduledProcedureStepID
-    scheduled.ScheduledProcedureStepDescription = step.ScheduledProcedureStepDescription
-    scheduled.ScheduledProtocolCodeSequence = (
-        step.get("ScheduledProtocolCodeSequence") or DicomSequence()
-    )
-    performed = Dataset()
-    performed.SpecificCharacterSet = "ISO_IR 192"
-    performed.ScheduledStepAttributesSequence = DicomSequence([scheduled])
-    for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex"):
-        setattr(performed, keyword, entry.get(keyword) or "")
-    performed.ReferencedPatientSequence = DicomSequence()
-    performed.PerformedProcedureStepID = f"PPS{mpps_uid[-10:]}"
-    performed.PerformedStationAETitle = ae_title
-    performed.PerformedStationName = ae_title
-    performed.PerformedLocation = ""
-    performed.PerformedProcedureStepStartDate = now.strftime("%Y%m%d")
-    performed.PerformedProcedureStepStartTime = now.strftime("%H%M%S")
-    performed.PerformedProcedureStepEndDate = ""
-    performed.PerformedProcedureStepEndTime = ""
-    performed.PerformedProcedureStepStatus = "IN PROGRESS"
-    performed.PerformedProcedureStepDescription = step.ScheduledProcedureStepDescription
-    performed.PerformedProcedureTypeDescription = ""
-    performed.ProcedureCodeSequence = DicomSequence()
-    performed.Modality = modality
-    performed.StudyID = entry.RequestedProcedureID
-    performed.PerformedProtocolCodeSequence = DicomSequence()
-    performed.PerformedSeriesSequence = DicomSequence()
-    return performed
-
-
-def mpps_set(
-    entry: Dataset, status: str, now: datetime, images: Sequence[tuple[str, str]]
-) -> Dataset:
-    """Return the attributes of the last MPPS N-SET.
-
-    Parameters
-    ----------
-    entry : Dataset
-        The worklist entry.
-    status : str
-        ``"COMPLETED"`` or ``"DISCONTINUED"``.
-    now : datetime
-        When the step ended.
-    images : sequence of (series UID, SOP Instance UID)
-        What was made.
-    """
-    changes = Dataset()
-    changes.SpecificCharacterSet = "ISO_IR 192"
-    changes.PerformedProcedureStepStatus = status
-    changes.PerformedProcedureStepEndDate = now.strftime("%Y%m%d")
-    changes.PerformedProcedureStepEndTime = now.strftime("%H%M%S")
-    by_series: dict[str, list[str]] = {}
-    for series_uid, sop_uid in images:
-        by_series.setdefault(series_uid, []).append(sop_uid)
-    changes.PerformedSeriesSequence = DicomSequence(
-        _performed_series(entry, series_uid, sop_uids) for series_uid, sop_uids in by_series.items()
-    )
-    return changes
-
-
-def _performed_series(entry: Dataset, series_uid: str, sop_uids: list[str]) -> Dataset:
-    series = Dataset()
-    series.PerformingPhysicianName = ""
-    series.OperatorsName = ""
-    series.ProtocolName = PROTOCOLS[_body_part(entry)].name
-    series.SeriesInstanceUID = series_uid
-    series.SeriesDescription = PROTOCOLS[_body_part(entry)].series_description
-    series.RetrieveAETitle = ""
-    series.ReferencedImageSequence = DicomSequence(map(_reference, sop_uids))
-    series.ReferencedNonImageCompositeSOPInstanceSequence = DicomSequence()
-    return series
-
-
-def _reference(sop_uid: str) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = CTImageStorage
-    item.ReferencedSOPInstanceUID = sop_uid
-    return item
-
-
-def _body_part(entry: Dataset) -> str:
-    """Return what the ordered procedure code means on this scanner; thorax if it means nothing."""
+def _examination(entry: Dataset, modality: str) -> Examination:
+    """Return what an entry asks for by its code, else the first that the scanner can do."""
     codes = entry.get("RequestedProcedureCodeSequence") or []
-    try:
-        return examination(str(codes[0].CodeValue)).body_part
-    except (IndexError, NotFound):
-        return "CHEST"
+    code = str(codes[0].get("CodeValue") or "") if codes else ""
+    able = [known for known in examinations() if known.modality == modality]
+    return next((known for known in able if known.code == code), able[0])
 
 
 def _status(status: Dataset, request: str) -> int:

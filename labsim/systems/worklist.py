@@ -1,4 +1,4 @@
-"""Modality Worklist entries (PS3.4 K.6.1.2.2), made from the RIS's tables."""
+"""The Modality Worklist (PS3.4 K.6.1.2.2): what is asked, and what is answered."""
 
 from __future__ import annotations
 
@@ -8,6 +8,34 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from labsim.systems.catalogue import CODING_SCHEME
+
+
+def worklist_keys(modality: str, station: str, date: str, accession: str = "") -> Dataset:
+    """Return the Identifier of a worklist query: what a scanner asks, and what it wants to know."""
+    keys = Dataset()
+    keys.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in (
+        "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
+        "AdmissionID", "ReferringPhysicianName", "StudyInstanceUID", "RequestedProcedureID",
+        "RequestedProcedureDescription", "PlacerOrderNumberImagingServiceRequest",
+        "FillerOrderNumberImagingServiceRequest",
+    ):  # fmt: skip
+        setattr(keys, keyword, "")
+    keys.AccessionNumber = accession
+    keys.RequestedProcedureCodeSequence = Sequence()
+    step = Dataset()
+    step.Modality = modality
+    step.ScheduledStationAETitle = station
+    step.ScheduledProcedureStepStartDate = date
+    for keyword in (
+        "ScheduledProcedureStepStartTime", "ScheduledProcedureStepID",
+        "ScheduledProcedureStepDescription", "ScheduledProcedureStepStatus",
+        "ScheduledPerformingPhysicianName",
+    ):  # fmt: skip
+        setattr(step, keyword, "")
+    step.ScheduledProtocolCodeSequence = Sequence()
+    keys.ScheduledProcedureStepSequence = Sequence([step])
+    return keys
 
 
 def worklist_entry(row: sqlite3.Row) -> Dataset:

@@ -11,7 +11,6 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from labsim.hospital import Hospital
-from labsim.systems.modality import Modality
 from labsim.transcript import Step, Transcript
 from labsim.widgets.picture import BLUE, VERMILION, Picture
 
@@ -23,6 +22,13 @@ _NAMES = {
     "pacs": ("PACS", "keeps the images\nand gives them out"),
     "desk": ("Desk", "you, with your tools"),
 }
+_PLACES: Mapping[str, Place] = {
+    "his": (0, 3.1),
+    "ris": (4.3, 3.1),
+    "pacs": (4.3, 0),
+    "desk": (8.6, 0),
+}
+_SCANNERS = "scanners"
 _STYLE: Mapping[str, tuple[str, Literal["-", "--"]]] = {
     "HL7": (BLUE, "-"),
     "DICOM": (VERMILION, "--"),
@@ -41,19 +47,24 @@ def hospital_map(hospital: Hospital, transcript: Transcript | None = None) -> Pi
         From ``hospital.journal.exam(…)``; without it the configured ways are drawn.
     """
     steps = transcript.steps() if transcript is not None else configured_steps(hospital)
-    places = _places(hospital)
+    scanners = [modality.name for modality in hospital.modalities()]
+    took_part = [name for name in scanners if any(name in (s.sender, s.receiver) for s in steps)]
+    shown = took_part or scanners
+    # One scanner is drawn as itself, several as one box: their ways are the same.
+    box = {name: shown[0] if len(shown) == 1 else _SCANNERS for name in scanners}
+    places = {**_PLACES, box[shown[0]]: (0.0, 0.0)}
     figure = Figure(figsize=(10.5, 5.6), layout="constrained")
     axes = figure.add_subplot()
     axes.set_axis_off()
-    for (sender, receiver, protocol), labels in _ways(steps).items():
+    for (sender, receiver, protocol), labels in _ways(steps, box).items():
         if sender in places and receiver in places:
             _arrow(axes, places[sender], places[receiver], protocol, labels)
     for name, place in places.items():
-        _box(axes, hospital, name, place)
+        _box(axes, *_words(hospital, name), place)
     handles = [Line2D([], [], color=c, linestyle=s, label=p) for p, (c, s) in _STYLE.items()]
     axes.legend(handles=handles, loc="upper right", frameon=False, fontsize=11)
     axes.set_xlim(-1.5, 10.2)
-    axes.set_ylim(min(y for _, y in places.values()) - 0.75, 3.9)
+    axes.set_ylim(-0.75, 3.9)
     said = "; ".join(f"{s.sender} to {s.receiver} {s.transaction} by {s.protocol}" for s in steps)
     title = "What passed between the systems" if transcript is not None else "Who calls whom"
     return Picture.of(figure, f"Map of {hospital.site.institution}. {title}: {said}.", title)
@@ -74,30 +85,30 @@ def configured_steps(hospital: Hospital) -> list[Step]:
     return [Step(label, label, s, r, protocol, 0, "", "") for s, r, protocol, label in ways]
 
 
-def _places(hospital: Hospital) -> dict[str, Place]:
-    places: dict[str, Place] = {
-        "his": (0, 3.1),
-        "ris": (4.3, 3.1),
-        "pacs": (4.3, 0),
-        "desk": (8.6, 0),
-    }
-    scanners = [n for n, system in hospital.systems.items() if isinstance(system, Modality)]
-    for index, name in enumerate(scanners):
-        places[name] = (0, -1.2 * index)
-    return places
-
-
-def _ways(steps: list[Step]) -> dict[tuple[str, str, str], list[str]]:
+def _ways(steps: list[Step], box: Mapping[str, str]) -> dict[tuple[str, str, str], list[str]]:
+    """Return what to write on each way from box to box."""
     ways: dict[tuple[str, str, str], list[str]] = {}
     for step in steps:
-        ways.setdefault((step.sender, step.receiver, step.protocol), []).append(step.transaction)
+        ends = (box.get(step.sender, step.sender), box.get(step.receiver, step.receiver))
+        labels = ways.setdefault((*ends, step.protocol), [])
+        if step.transaction not in labels:
+            labels.append(step.transaction)
     return ways
 
 
-def _box(axes: Axes, hospital: Hospital, name: str, place: Place) -> None:
-    system = hospital.systems.get(name)
-    scanner = (name.upper(), f"{system.modality} scanner") if isinstance(system, Modality) else None
-    title, what = scanner or _NAMES.get(name, (name.upper(), ""))
+def _words(hospital: Hospital, name: str) -> tuple[str, str]:
+    """Return the title of a box, and what the system does."""
+    if name == _SCANNERS:
+        titles = [modality.ae_title for modality in hospital.modalities()]
+        lines = [", ".join(titles[first : first + 3]) for first in range(0, len(titles), 3)]
+        return "Scanners", "\n".join(lines)
+    if name in _NAMES:
+        return _NAMES[name]
+    scanner = hospital.modality(name)
+    return scanner.ae_title, f"{scanner.modality} scanner"
+
+
+def _box(axes: Axes, title: str, what: str, place: Place) -> None:
     x, y = place
     axes.add_patch(
         FancyBboxPatch(

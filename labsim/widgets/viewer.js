@@ -1,4 +1,4 @@
-// Draws one slice of a series of Hounsfield units. Python owns the values; this is a view of them.
+// Draws one image of a series. Python owns the values; this is a view of them.
 
 function control(name, min, max, step, unit) {
   const label = document.createElement("label");
@@ -21,11 +21,15 @@ function control(name, min, max, step, unit) {
 function render({ model, el }) {
   const rows = model.get("rows");
   const columns = model.get("columns");
-  const positions = model.get("positions");
+  const places = model.get("places");
   const bytes = model.get("pixels");
   const values = new Int16Array(
     bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength),
   );
+
+  // Room for every window that the values can need.
+  const low = Math.min(...model.get("range"));
+  const high = Math.max(...model.get("range"));
 
   const root = document.createElement("div");
   root.className = "labsim-viewer";
@@ -36,9 +40,9 @@ function render({ model, el }) {
   panel.className = "labsim-viewer-panel";
   const status = document.createElement("p");
   status.setAttribute("aria-live", "polite");
-  const slice = control("Slice", 0, positions.length - 1, 1, "");
-  const center = control("Window centre", -1000, 1500, 10, " HU");
-  const width = control("Window width", 10, 3000, 10, " HU");
+  const slice = control("Slice", 0, places.length - 1, 1, "");
+  const center = control("Window centre", low, high, 1, "");
+  const width = control("Window width", 1, 2 * (high - low), 1, "");
   const help = document.createElement("p");
   help.className = "labsim-viewer-help";
   help.textContent =
@@ -55,21 +59,21 @@ function render({ model, el }) {
     const c = model.get("center");
     const w = model.get("width");
     const first = index * rows * columns;
-    const low = c - 0.5 - (w - 1) / 2;
+    const black = c - 0.5 - (w - 1) / 2;
     const scale = 255 / Math.max(w - 1, 1);
     for (let i = 0; i < rows * columns; i += 1) {
-      const grey = (values[first + i] - low) * scale; // clamped by the array itself
+      const grey = (values[first + i] - black) * scale; // clamped by the array itself
       picture.data[4 * i] = grey;
       picture.data[4 * i + 1] = grey;
       picture.data[4 * i + 2] = grey;
       picture.data[4 * i + 3] = 255;
     }
     context.putImageData(picture, 0, 0);
-    slice.show(index, `${index + 1} of ${positions.length}`);
+    slice.show(index, `${index + 1} of ${places.length}`);
     center.show(c);
     width.show(w);
-    status.textContent = `z = ${positions[index]} mm`;
-    canvas.setAttribute("aria-label", `${model.get("title")}, z = ${positions[index]} mm, window ${c} / ${w} HU.`);
+    status.textContent = `${places[index]}`;
+    canvas.setAttribute("aria-label", `${model.get("title")}, ${places[index]}, window ${c} / ${w}.`);
   }
 
   function change(name, value) {
@@ -83,7 +87,7 @@ function render({ model, el }) {
   canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
   canvas.addEventListener("pointermove", (event) => {
     if (!canvas.hasPointerCapture(event.pointerId)) return;
-    change("width", Math.max(10, model.get("width") + 4 * event.movementX));
+    change("width", Math.max(1, model.get("width") + 4 * event.movementX));
     change("center", model.get("center") + 4 * event.movementY);
   });
 

@@ -12,7 +12,7 @@ import traitlets
 from pydicom.dataset import Dataset
 
 from labsim.errors import LabError
-from labsim.widgets.slices import hounsfield, in_order, windows
+from labsim.widgets.slices import in_order, values_of, where, windows
 
 
 class SeriesCanvas(anywidget.AnyWidget):
@@ -25,10 +25,11 @@ class SeriesCanvas(anywidget.AnyWidget):
     _esm = Path(__file__).parent / "viewer.js"
     _css = Path(__file__).parent / "viewer.css"
 
-    pixels = traitlets.Bytes().tag(sync=True)  # int16 HU, slice by slice, row by row
+    pixels = traitlets.Bytes().tag(sync=True)  # int16, image by image, row by row
     rows = traitlets.Int().tag(sync=True)
     columns = traitlets.Int().tag(sync=True)
-    positions = traitlets.List(traitlets.Float()).tag(sync=True)  # z in mm
+    places = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    range = traitlets.List(traitlets.Float()).tag(sync=True)  # lowest and highest value
     title = traitlets.Unicode().tag(sync=True)
     index = traitlets.Int().tag(sync=True)
     center = traitlets.Float().tag(sync=True)
@@ -50,22 +51,28 @@ class SeriesViewer(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships n
     Raises
     ------
     LabError
-        If there is no image.
+        If there is no image, or they are of several series.
     """
 
     def __init__(self, images: Sequence[Dataset]) -> None:
         if not images:
             raise LabError("There is no image to show.", "Did the exam reach the PACS?")
         ordered = in_order(images)
-        known = windows(ordered[0]) or {"all": (0.0, 4096.0)}
+        if (
+            len({(image.Rows, image.Columns, image.get("SeriesInstanceUID")) for image in ordered})
+            > 1
+        ):
+            raise LabError("These images are of several series.", "Show one series at a time.")
+        known = windows(ordered[0])
         center, width = next(iter(known.values()))
-        stack = np.stack([np.rint(hounsfield(image)) for image in ordered])
+        stack = np.stack([np.rint(values_of(image)) for image in ordered])
         self.canvas = SeriesCanvas(
             pixels=np.clip(stack, -32768, 32767).astype("<i2").tobytes(),
             rows=stack.shape[1],
             columns=stack.shape[2],
-            positions=[float(image.ImagePositionPatient[2]) for image in ordered],
+            places=[where(image) for image in ordered],
             title=str(ordered[0].get("StudyDescription", "")),
+            range=[float(stack.min()), float(stack.max())],
             index=len(ordered) // 2,
             center=center,
             width=width,

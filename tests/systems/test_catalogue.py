@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from labsim.errors import NotFound
-from labsim.imaging.ct import PROTOCOLS
-from labsim.systems.catalogue import examination, examinations
+from labsim.imaging.scanners import SCANNERS
+from labsim.systems.catalogue import Examination, examination, examinations
+
+each = pytest.mark.parametrize("entry", examinations(), ids=lambda entry: entry.code)
 
 
 def test_an_examination_is_found_by_its_code() -> None:
@@ -16,9 +18,18 @@ def test_an_unknown_code_is_answered_with_the_known_ones() -> None:
         examination("CTKNEE")
 
 
-def test_the_scanner_has_a_protocol_for_every_ct() -> None:
-    assert {e.body_part for e in examinations() if e.modality == "CT"} <= set(PROTOCOLS)
+@each
+def test_its_scanner_has_the_protocol_of_every_series(entry: Examination) -> None:
+    protocols = [SCANNERS[entry.modality].protocols[key] for key in entry.series]
+    assert {protocol.body_part for protocol in protocols} == {entry.body_part}
 
 
-def test_codes_fit_a_code_value() -> None:  # VR SH, PS3.5 6.2
-    assert all(len(entry.code) <= 16 for entry in examinations())
+def test_every_kind_of_scanner_has_something_to_do() -> None:
+    assert {entry.modality for entry in examinations()} == set(SCANNERS)
+
+
+@each
+def test_code_and_description_fit_their_fields(entry: Examination) -> None:
+    assert len(entry.code) <= 16  # Code Value, VR SH
+    assert len(entry.description) <= 64  # Study Description, VR LO
+    assert entry.report

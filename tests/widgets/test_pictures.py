@@ -8,7 +8,7 @@ from labsim import Hospital
 from labsim.errors import LabError
 from labsim.exam import Exam
 from labsim.widgets import SeriesViewer, hospital_map, show_slices
-from labsim.widgets.slices import apply_window, hounsfield, in_order, windows
+from labsim.widgets.slices import apply_window, in_order, values_of, windows
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -36,7 +36,7 @@ def test_map_without_an_exam_draws_the_configured_ways(exam: Exam) -> None:
 def test_slices_are_windowed_by_name(exam: Exam) -> None:
     lung, bone = show_slices(exam.images, "LUNG"), show_slices(exam.images, "BONE")
     assert lung.png != bone.png
-    assert "centre -600 and width 1500" in lung.alt
+    assert "centre -600 and width 1500." in lung.alt
 
 
 def test_unknown_window_is_named_with_the_known_ones(exam: Exam) -> None:
@@ -56,8 +56,9 @@ def test_viewer_holds_the_hounsfield_units_of_every_slice(exam: Exam) -> None:
     shape = (len(exam.images), canvas.rows, canvas.columns)
     stack = np.frombuffer(canvas.pixels, "<i2").reshape(shape)
     for values, image in zip(stack, in_order(exam.images), strict=True):
-        assert np.array_equal(values, hounsfield(image))
-    assert canvas.positions == sorted(canvas.positions)
+        assert np.array_equal(values, values_of(image))
+    assert canvas.places[0] == "-65 mm"
+    assert canvas.places[-1] == "50 mm"
 
 
 def test_viewer_preset_sets_the_window(exam: Exam) -> None:
@@ -76,3 +77,11 @@ def test_windows_of_an_image_with_one_unnamed_window() -> None:
     image = Dataset()
     image.WindowCenter, image.WindowWidth = "50", "350"
     assert windows(image) == {"window 1": (50.0, 350.0)}
+
+
+def test_two_series_are_not_shown_as_one(exam: Exam) -> None:
+    other = Dataset()
+    other.Rows, other.Columns, other.SeriesInstanceUID = 512, 512, "1.2.3"
+    other.InstanceNumber = 1
+    with pytest.raises(LabError, match="several series"):
+        SeriesViewer([*exam.images, other])

@@ -45,7 +45,7 @@ TASKS = (
         hints=(
             "`hospital.exam(…)` takes one patient from registration to report. "
             "What it can be told, `hospital.exam?` says.",
-            'The examination is chosen by its code. The two codes are `"CTTHORAX"` and `"CTHEAD"`.',
+            'The examination is chosen by its code: `"CTHEAD"` is a CT of the head.',
             'The name is written the way HL7 and DICOM both write it: `name="Rivera^Alex"`.',
         ),
         solution='hospital.exam("CTHEAD", name="Rivera^Alex")',

@@ -1,0 +1,1 @@
+"""Bodies as radiographs show them, one file a body part."""
