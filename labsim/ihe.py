@@ -20,6 +20,7 @@ NAMES: Mapping[str, str] = {
     "RAD-8": "Modality Images Stored",
     "RAD-10": "Storage Commitment",
     "RAD-12": "Patient Update",
+    "RAD-13": "Procedure Update",
     "RAD-14": "Query Images",
     "RAD-16": "Retrieve Images",
     "RAD-128": "Send Imaging Result",

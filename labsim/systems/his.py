@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from datetime import date
 
 from labsim.errors import ConfigurationError, Hl7Error, NotFound
@@ -15,7 +16,7 @@ from labsim.site import Site
 from labsim.systems import outbox
 from labsim.systems.catalogue import CODING_SCHEME, examination
 from labsim.systems.facility import Facility, System
-from labsim.systems.messages import patient_segments, provider_field
+from labsim.systems.messages import merge_segment, patient_segments, provider_field
 from labsim.systems.outbox import Outbox
 from labsim.systems.people import invent
 from labsim.systems.records import Order, Patient, Result
@@ -43,7 +44,7 @@ CREATE TABLE IF NOT EXISTS orders (
     description  TEXT NOT NULL,
     reason       TEXT NOT NULL,
     provider     TEXT NOT NULL,
-    status       TEXT NOT NULL      -- ORDERED, RESULTED
+    status       TEXT NOT NULL      -- ORDERED, RESULTED, CANCELLED
 );
 CREATE TABLE IF NOT EXISTS results (
     placer_order TEXT PRIMARY KEY,
@@ -176,6 +177,45 @@ class His(System):
         self._announce("ADT^A08", "RAD-12", patient_id)
         return self.patient(patient_id)
 
+    def merge_patients(self, keep: str, give_up: str) -> Patient:
+        """Merge two records of one person (ADT^A40, RAD-12).
+
+        Parameters
+        ----------
+        keep : str
+            The patient ID that stays.
+        give_up : str
+            The one that goes; its orders and results move.
+
+        Returns
+        -------
+        Patient
+            Who was kept.
+
+        Raises
+        ------
+        NotFound
+            If there is no such patient.
+        ConfigurationError
+            If both are the same.
+        DeliveryFailed
+            If the RIS could not be told.
+        """
+        kept, prior = self.patient(keep), self.patient(give_up)
+        if keep == give_up:
+            raise ConfigurationError(
+                f"{keep} cannot be merged with itself.", "Give two patient IDs."
+            )
+        with self.db.transaction():
+            for table in ("orders", "results"):
+                self.db.run(
+                    f"UPDATE {table} SET patient_id = ? WHERE patient_id = ?", keep, give_up
+                )
+            self.db.run("DELETE FROM patients WHERE patient_id = ?", give_up)
+        self.note(f"patient {give_up} merged into {keep}", patient_id=keep)
+        self._announce("ADT^A40", "RAD-12", keep, merge_segment(prior))
+        return kept
+
     def patient(self, patient_id: str) -> Patient:
         """Return one patient.
 
@@ -230,7 +270,7 @@ class His(System):
         DeliveryFailed
             If the RIS did not take the order; it waits in the outbox.
         """
-        patient = self.patient(patient_id)
+        self.patient(patient_id)
         wanted = examination(code)
         visit = self.db.value("SELECT visit FROM patients WHERE patient_id = ?", patient_id)
         number = f"ORD{self.db.next('order'):06d}"
@@ -243,8 +283,38 @@ class His(System):
             placer_order=number,
             patient_id=patient_id,
         )
-        self._send_order(patient, order)
+        self._send_order(order, "NW")
         return order
+
+    def cancel_order(self, placer_order: str) -> Order:
+        """Cancel an order that has not been begun (ORM^O01 with ORC-1 CA, RAD-2).
+
+        Returns
+        -------
+        Order
+            Now ``CANCELLED``.
+
+        Raises
+        ------
+        NotFound
+            If there is no such order.
+        DeliveryFailed
+            If the RIS refused, because the examination has begun; the order stays then.
+        """
+        row = self.db.row("SELECT * FROM orders WHERE placer_order = ?", placer_order)
+        if row is None:
+            raise NotFound(
+                f"The HIS has no order {placer_order!r}.", "hospital.his.orders() lists them."
+            )
+        order = Order(**dict(row))
+        self._send_order(order, "CA")
+        self.db.run("UPDATE orders SET status = 'CANCELLED' WHERE placer_order = ?", placer_order)
+        self.note(
+            f"order {placer_order} cancelled",
+            placer_order=placer_order,
+            patient_id=order.patient_id,
+        )
+        return replace(order, status="CANCELLED")
 
     def orders(self) -> list[Order]:
         """Return all orders, oldest first."""
@@ -281,20 +351,21 @@ class His(System):
 
     # Messages
 
-    def _announce(self, message_type: str, transaction: str, patient_id: str) -> None:
+    def _announce(self, message_type: str, transaction: str, patient_id: str, *more: str) -> None:
         now = timestamp(self.facility.clock.now())
         message = Message.build(
             self.outbox.header(message_type, self._site.ris.application),
             segment("EVN", {1: message_type[-3:], 2: now}),
             *self._segments(patient_id),
+            *more,
         )
         self.outbox.send(message, self._ris, transaction)
 
-    def _send_order(self, patient: Patient, order: Order) -> None:
+    def _send_order(self, order: Order, control: str) -> None:
         now = timestamp(self.facility.clock.now())
         number = f"{order.placer_order}^{self._site.his.application}"
         service = f"{order.code}^{escape(order.description)}^{CODING_SCHEME}"
-        orc = {1: "NW", 2: number, 9: now, 12: provider_field(order.provider)}
+        orc = {1: control, 2: number, 9: now, 12: provider_field(order.provider)}
         obr = {
             1: "1",
             2: number,
@@ -304,7 +375,7 @@ class His(System):
         }
         message = Message.build(
             self.outbox.header("ORM^O01", self._site.ris.application),
-            *self._segments(patient.patient_id),
+            *self._segments(order.patient_id),
             segment("ORC", orc),
             segment("OBR", obr | {31: f"^{escape(order.reason)}" if order.reason else ""}),
         )

@@ -55,6 +55,42 @@ def patient_of(message: Message, issuer: str) -> Patient:
     )
 
 
+def merge_segment(prior: Patient) -> str:
+    """Return MRG: the identity that is given up in a merge (ADT^A40, IHE RAD-12)."""
+    return segment(
+        "MRG",
+        {
+            1: f"{escape(prior.patient_id)}^^^{escape(prior.issuer)}^PI",
+            7: "^".join(escape(part) for part in prior.name.split("^")),
+        },
+    )
+
+
+def prior_of(message: Message, kept: Patient) -> tuple[str, str]:
+    """Return patient ID and issuer that a merge gives up.
+
+    Parameters
+    ----------
+    message : Message
+        An ADT^A40.
+    kept : Patient
+        Who is kept, from its PID.
+
+    Raises
+    ------
+    Hl7Error
+        If MRG-1 is empty, or names the patient who is kept.
+    """
+    prior = message["MRG-1.1"], message["MRG-1.4"] or kept.issuer
+    if not prior[0]:
+        raise Hl7Error("MRG-1 Prior Patient Identifier List is empty.")
+    if prior == (kept.patient_id, kept.issuer):
+        raise Hl7Error(
+            f"MRG-1 and PID-3 are both {kept.patient_id}: nobody is merged with himself."
+        )
+    return prior
+
+
 def provider_field(name: str) -> str:
     """Write ``"Family^Given"`` as a person with an identifier before the name (XCN)."""
     return "^" + "^".join(escape(part) for part in name.split("^"))

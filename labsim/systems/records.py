@@ -100,7 +100,8 @@ class Procedure(Record):
     start : str
         Scheduled start, ISO 8601.
     status : str
-        ``SCHEDULED``, ``IN PROGRESS``, ``COMPLETED``, ``DISCONTINUED`` or ``REPORTED``.
+        ``SCHEDULED``, ``IN PROGRESS``, ``COMPLETED``, ``DISCONTINUED``, ``REPORTED`` or
+        ``CANCELLED``.
     """
 
     accession: str

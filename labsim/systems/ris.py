@@ -20,7 +20,13 @@ from labsim.sop_classes import MODALITY_WORKLIST, MPPS, VERIFICATION
 from labsim.systems import outbox
 from labsim.systems.catalogue import CODING_SCHEME, examination
 from labsim.systems.facility import Facility, System
-from labsim.systems.messages import patient_of, patient_segments, provider_field, provider_of
+from labsim.systems.messages import (
+    patient_of,
+    patient_segments,
+    prior_of,
+    provider_field,
+    provider_of,
+)
 from labsim.systems.outbox import Outbox
 from labsim.systems.records import Order, Patient, Procedure, Result
 from labsim.systems.worklist import worklist_entry
@@ -50,7 +56,7 @@ CREATE TABLE IF NOT EXISTS orders (
     description  TEXT NOT NULL,
     reason       TEXT NOT NULL,
     provider     TEXT NOT NULL,
-    status       TEXT NOT NULL      -- RECEIVED, SCHEDULED
+    status       TEXT NOT NULL      -- RECEIVED, SCHEDULED, CANCELLED
 );
 CREATE TABLE IF NOT EXISTS procedures (
     accession    TEXT PRIMARY KEY,
@@ -66,7 +72,7 @@ CREATE TABLE IF NOT EXISTS procedures (
     body_part    TEXT NOT NULL,
     station      TEXT NOT NULL,     -- AE title
     start        TEXT NOT NULL,     -- ISO 8601
-    status       TEXT NOT NULL      -- SCHEDULED, IN PROGRESS, COMPLETED, DISCONTINUED, REPORTED
+    status       TEXT NOT NULL      -- as in records.Procedure
 );
 CREATE TABLE IF NOT EXISTS performed_steps (
     mpps_uid  TEXT PRIMARY KEY,
@@ -124,6 +130,7 @@ class Ris(System):
             {
                 "ADT^A04": Taken("RAD-1", self._take_patient),
                 "ADT^A08": Taken("RAD-12", self._take_update),
+                "ADT^A40": Taken("RAD-12", self._take_merge),
                 "ORM^O01": Taken("RAD-2", self._take_order),
             },
             self.fixed_port("mllp"),
@@ -212,7 +219,7 @@ class Ris(System):
                 "UPDATE orders SET status = 'SCHEDULED' WHERE placer_order = ?", placer_order
             )
         self._note_procedure(procedure, f"{procedure.description} scheduled on {procedure.station}")
-        self._tell_archive(procedure)
+        self.outbox.send(self._procedure_message(procedure, "NW"), self._pacs, "RAD-4")
         return procedure
 
     def report(
@@ -333,17 +340,59 @@ class Ris(System):
         """Take in ADT^A08 (RAD-12), and pass it on to the PACS."""
         patient = self._keep_patient(message)
         self.note(f"patient {patient.patient_id} updated", patient_id=patient.patient_id)
-        header = self.outbox.header("ADT^A08", self._site.pacs.application)
+        self._pass_on(message)
+
+    def _take_merge(self, message: Message) -> None:
+        """Take in ADT^A40 (RAD-12), and pass it on to the PACS."""
+        kept = patient_of(message, self.facility.issuer)
+        prior, _ = prior_of(message, kept)
+        with self.db.transaction():
+            self._keep_patient(message)
+            for table in ("orders", "procedures"):
+                self.db.run(
+                    f"UPDATE {table} SET patient_id = ? WHERE patient_id = ?",
+                    kept.patient_id,
+                    prior,
+                )
+            self.db.run("DELETE FROM patients WHERE patient_id = ?", prior)
+        self.note(f"patient {prior} merged into {kept.patient_id}", patient_id=kept.patient_id)
+        self._pass_on(message)
+
+    def _pass_on(self, message: Message) -> None:
+        """Send a message about a patient to the PACS, under a header of our own."""
+        header = self.outbox.header(message.type, self._site.pacs.application)
         rest = [line for line in message.text.split("\r")[1:] if line]
         self.outbox.post(Message.build(header, *rest), self._pacs, "RAD-12")
 
     def _take_order(self, message: Message) -> None:
-        """Take in ORM^O01 (RAD-2)."""
-        if message["ORC-1"] != "NW":
-            raise Hl7Error(f"Order control {message['ORC-1']!r} (ORC-1) is not taken, only NW.")
-        number = message["ORC-2.1"]
+        """Take in ORM^O01 (RAD-2): a new order, or that one is cancelled."""
+        number, control = message["ORC-2.1"], message["ORC-1"]
         if not number:
             raise Hl7Error("ORC-2 Placer Order Number is empty.")
+        if control == "CA":
+            self._cancel(number, message["PID-3.1"])
+        elif control == "NW":
+            self._receive(number, message)
+        else:
+            raise Hl7Error(f"Order control {control!r} (ORC-1) is not taken, only NW and CA.")
+
+    def _cancel(self, number: str, patient_id: str) -> None:
+        row = self.db.row("SELECT * FROM orders WHERE placer_order = ?", number)
+        if row is None or row["patient_id"] != patient_id:
+            raise Hl7Error(f"Patient {patient_id} has no order {number!r}.")
+        procedures = [p for p in self.procedures() if p.placer_order == number]
+        begun = [p for p in procedures if p.status not in ("SCHEDULED", "CANCELLED")]
+        if begun:
+            raise Hl7Error(f"Too late: examination {begun[0].accession} is {begun[0].status}.")
+        with self.db.transaction():
+            self.db.run("UPDATE orders SET status = 'CANCELLED' WHERE placer_order = ?", number)
+            for procedure in procedures:
+                self._set_status(procedure.accession, "CANCELLED")
+        self.note(f"order {number} cancelled", placer_order=number, patient_id=patient_id)
+        for procedure in procedures:
+            self.outbox.post(self._procedure_message(procedure, "CA"), self._pacs, "RAD-13")
+
+    def _receive(self, number: str, message: Message) -> None:
         code = message["OBR-4.1"]
         try:
             wanted = examination(code)
@@ -378,23 +427,23 @@ class Ris(System):
         self.db.upsert("patients", "patient_id", **vars(patient))
         return patient
 
-    def _tell_archive(self, procedure: Procedure) -> None:
+    def _procedure_message(self, procedure: Procedure, control: str) -> Message:
+        """Return what the PACS is told of an examination: NW that it comes, CA that it does not."""
         row = self._full(procedure.accession)
         fields = {
-            1: "NW",
+            1: control,
             2: f"{procedure.placer_order}^{self._site.his.application}",
             3: f"{procedure.filler_order}^{self._site.ris.application}",
-            5: "SC",
+            5: {"NW": "SC", "CA": "CA"}[control],
         }
         start = timestamp(datetime.fromisoformat(procedure.start))
-        message = Message.build(
+        return Message.build(
             self.outbox.header("ORM^O01", self._site.pacs.application),
             *patient_segments(_patient(row), row["visit"]),
             segment("ORC", fields | {7: f"1^^^{start}^^R", 12: provider_field(row["provider"])}),
             segment("OBR", self._obr(row) | {24: procedure.modality, 27: f"1^^^{start}^^R"}),
             segment("ZDS", {1: f"{procedure.study_uid}^100^Application^DICOM"}),
         )
-        self.outbox.send(message, self._pacs, "RAD-4")
 
     def _send_result(self, row: sqlite3.Row, text: str, interpreter: str, status: str) -> Result:
         now = timestamp(self.facility.clock.now())

@@ -83,7 +83,8 @@ def test_an_order_number_of_another_patient_is_refused(clinic: Hospital, mllp: M
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"control": "CA"}, "Order control 'CA' (ORC-1) is not taken, only NW."),
+        ({"control": "XO"}, "Order control 'XO' (ORC-1) is not taken, only NW and CA."),
+        ({"control": "CA"}, "Patient X1 has no order 'O1'."),
         ({"order": ""}, "ORC-2 Placer Order Number is empty."),
         ({"code": "MRKNEE"}, "OBR-4: No examination has the code 'MRKNEE'."),
         ({"patient": ""}, "PID-3 Patient Identifier List or PID-5 Patient Name is empty."),

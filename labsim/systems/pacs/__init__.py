@@ -35,7 +35,7 @@ from labsim.sop_classes import (
     VERIFICATION,
 )
 from labsim.systems.facility import Facility, System, text_of
-from labsim.systems.messages import patient_of
+from labsim.systems.messages import patient_of, prior_of
 from labsim.systems.pacs import commitment, entities, index
 from labsim.systems.pacs.entities import Entities, Entity
 from labsim.systems.pacs.files import FileStore
@@ -141,6 +141,7 @@ class Pacs(System):
             {
                 "ORM^O01": Taken("RAD-4", self._take_order),
                 "ADT^A08": Taken("RAD-12", self._take_update),
+                "ADT^A40": Taken("RAD-12", self._take_merge),
             },
             self.fixed_port("mllp"),
         )
@@ -428,6 +429,8 @@ class Pacs(System):
         if instance.corrected:
             dataset.decode()  # all text, in sequences too, before its character set changes
             dataset.SpecificCharacterSet = "ISO_IR 192"
+            dataset.PatientID = instance.patient.patient_id
+            dataset.IssuerOfPatientID = instance.patient.issuer
             dataset.PatientName = instance.patient.name
             dataset.PatientBirthDate = instance.patient.birth_date
             dataset.PatientSex = instance.patient.sex
@@ -492,9 +495,14 @@ class Pacs(System):
     # HL7
 
     def _take_order(self, message: Message) -> None:
-        """Take in ORM^O01 (RAD-4): the announcement of a study."""
+        """Take in ORM^O01: a study is announced (RAD-4), or will not come (RAD-13)."""
         patient = patient_of(message, self.facility.issuer)
         study_uid = message["ZDS-1.1"]
+        if message["ORC-1"] == "CA":
+            self.db.run("DELETE FROM expected_studies WHERE study_uid = ?", study_uid)
+            keys = {"accession": message["OBR-18"], "study_uid": study_uid}
+            self.note("study announced before will not come", patient_id=patient.patient_id, **keys)
+            return
         if study_uid:
             self.db.upsert(
                 "expected_studies",
@@ -511,6 +519,13 @@ class Pacs(System):
                 study_uid=study_uid,
                 patient_id=patient.patient_id,
             )
+
+    def _take_merge(self, message: Message) -> None:
+        """Take in ADT^A40 (RAD-12): file the studies of one patient under another."""
+        kept = patient_of(message, self.facility.issuer)
+        moved = self._index.merge_patients(kept, *prior_of(message, kept))
+        what = f"patient {message['MRG-1.1']} merged into {kept.patient_id}: {moved} studies moved"
+        self.note(what, patient_id=kept.patient_id)
 
     def _take_update(self, message: Message) -> None:
         """Take in ADT^A08 (RAD-12): correct the patient in the index."""

@@ -26,6 +26,13 @@ CREATE TABLE IF NOT EXISTS patients (
     corrected   INTEGER NOT NULL DEFAULT 0,  -- 1: differs from the files, replaced when sent
     UNIQUE (patient_id, issuer)
 );
+CREATE TABLE IF NOT EXISTS merged_patients (
+    patient_id  TEXT NOT NULL,      -- given up in a merge
+    issuer      TEXT NOT NULL,
+    into_id     TEXT NOT NULL,
+    into_issuer TEXT NOT NULL,
+    PRIMARY KEY (patient_id, issuer)
+);
 CREATE INDEX IF NOT EXISTS patients_by_name ON patients (name_key);
 CREATE TABLE IF NOT EXISTS studies (
     id          INTEGER PRIMARY KEY,
@@ -164,7 +171,7 @@ class Index:
         """
         changed = self._db.run(
             "UPDATE patients SET name = ?, name_key = ?, birth_date = ?, sex = ?, corrected = 1 "
-            "WHERE patient_id = ? AND issuer IN (?, '')",
+            "WHERE patient_id = ? AND issuer = ?",
             patient.name,
             first_group(patient.name),
             patient.birth_date,
@@ -178,11 +185,48 @@ class Index:
         return bool(
             self._db.value(
                 "SELECT COUNT(*) FROM studies st JOIN patients p ON p.id = st.patient "
-                "WHERE p.patient_id = ? AND p.issuer IN (?, '')",
+                "WHERE p.patient_id = ? AND p.issuer = ?",
                 patient.patient_id,
                 patient.issuer,
             )
         )
+
+    def merge_patients(self, kept: Patient, prior_id: str, prior_issuer: str) -> int:
+        """File what is, and what will come, of one patient under another (RAD-12).
+
+        Parameters
+        ----------
+        kept : Patient
+            Who stays.
+        prior_id, prior_issuer : str
+            Who is given up.
+
+        Returns
+        -------
+        int
+            How many studies moved.
+        """
+        with self._db.transaction():
+            self.update_patient(kept)
+            self._db.run(
+                "INSERT OR REPLACE INTO merged_patients VALUES (?, ?, ?, ?)",
+                prior_id,
+                prior_issuer,
+                kept.patient_id,
+                kept.issuer,
+            )
+            # A later merge the other way round takes an earlier one back.
+            self._db.run(
+                "DELETE FROM merged_patients WHERE patient_id = ? AND issuer = ?",
+                kept.patient_id,
+                kept.issuer,
+            )
+            row = "SELECT id FROM patients WHERE patient_id = ? AND issuer = ?"
+            into = self._db.value(row, kept.patient_id, kept.issuer)
+            prior = self._db.value(row, prior_id, prior_issuer)
+            moved = self._db.run("UPDATE studies SET patient = ? WHERE patient = ?", into, prior)
+            self._db.run("DELETE FROM patients WHERE id = ?", prior)
+            return moved
 
     def instances(self, level: str, uids: Mapping[str, list[str]]) -> list[Instance]:
         """Return what a retrieve request names, in the order of series and image numbers.
@@ -225,6 +269,13 @@ class Index:
             text_of(header.get("PatientID")),
             text_of(header.get("IssuerOfPatientID")),
         )
+        merged = self._db.row(
+            "SELECT into_id, into_issuer FROM merged_patients WHERE patient_id = ? AND issuer = ?",
+            patient_id,
+            issuer,
+        )
+        if merged is not None:  # the scanner had the old identity
+            patient_id, issuer = merged
         known = self._db.value(
             "SELECT id FROM patients WHERE patient_id = ? AND issuer = ?", patient_id, issuer
         )

@@ -349,6 +349,25 @@ def test_compressed_images_fail_where_the_receiver_does_not_take_them(
     assert receiver.images[0].PixelData == sent.PixelData
 
 
+def test_a_correction_does_not_touch_a_stranger_with_the_same_number(
+    clinic: Hospital, dial: Dial, image: Image, keys: Keys
+) -> None:
+    patient = clinic.his.register_patient("Vega^Carlos")
+    stranger = image(PatientID=patient.patient_id, PatientName="Other^Hospital")
+    with dial(clinic, "pacs", CTImageStorage) as association:
+        association.send_c_store(stranger)
+    seen = clinic.journal.all()[-1].seq
+    clinic.his.update_patient(patient.patient_id, name="Vega^Carla")
+    assert clinic.journal.wait_for(
+        lambda event: event.source == "pacs" and "no images here yet" in event.summary,
+        5,
+        after=seen,
+    )
+    wanted = keys(QueryRetrieveLevel="STUDY", StudyInstanceUID=stranger.StudyInstanceUID)
+    _, receiver = get(clinic, dial, wanted)
+    assert [str(came.PatientName) for came in receiver.images] == ["Other^Hospital"]
+
+
 def test_a_correction_does_not_touch_other_text(
     clinic: Hospital, dial: Dial, image: Image, keys: Keys
 ) -> None:
@@ -358,6 +377,7 @@ def test_a_correction_does_not_touch_other_text(
     sent = image(
         SpecificCharacterSet="ISO_IR 100",
         PatientID=patient.patient_id,
+        IssuerOfPatientID=patient.issuer,
         PatientName="Vega^Carlos",
         StudyDescription="Schädel über Ohr",
         RequestAttributesSequence=[request],
