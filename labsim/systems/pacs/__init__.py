@@ -255,11 +255,21 @@ class Pacs(System):
         instances = self._index.instances("STUDY", {"st.study_uid": [study_uid]})
         return [self._files.path(instance.file) for instance in instances]
 
-    def patient(self, patient_id: str) -> Patient | None:
-        """Return a patient as the archive knows them, None if it does not."""
+    def patient(self, patient_id: str, issuer: str | None = None) -> Patient | None:
+        """Return a patient as the archive knows them, None if it does not.
+
+        Parameters
+        ----------
+        patient_id : str
+            The number.
+        issuer : str, optional
+            Who gave it; this hospital if left out.
+        """
         row = self.db.row(
-            "SELECT patient_id, issuer, name, birth_date, sex FROM patients WHERE patient_id = ?",
+            "SELECT patient_id, issuer, name, birth_date, sex FROM patients "
+            "WHERE patient_id = ? AND issuer = ?",
             patient_id,
+            self.facility.issuer if issuer is None else issuer,
         )
         return Patient(**dict(row)) if row is not None else None
 
@@ -406,7 +416,10 @@ class Pacs(System):
         }
         if not uids.get(UNIQUE_KEYS[level]):
             raise BadIdentifier(f"{_KEYWORDS[UNIQUE_KEYS[level]]} is missing for level {level}")
-        return self._index.instances(level, uids)
+        instances = self._index.instances(level, uids)
+        if level == "PATIENT" and len({instance.patient.issuer for instance in instances}) > 1:
+            raise BadIdentifier("several issuers gave this Patient ID: name the issuer")
+        return instances
 
     def _datasets(
         self, event: evt.Event, instances: list[Instance]

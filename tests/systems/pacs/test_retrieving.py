@@ -368,6 +368,33 @@ def test_a_correction_does_not_touch_a_stranger_with_the_same_number(
     assert [str(came.PatientName) for came in receiver.images] == ["Other^Hospital"]
 
 
+def test_a_number_that_two_issuers_gave_is_not_enough_to_retrieve_a_patient(
+    clinic: Hospital, dial: Dial, image: Image, keys: Keys
+) -> None:
+    for issuer in ("NORTH", "SOUTH"):
+        with dial(clinic, "pacs", CTImageStorage) as association:
+            taken = image(PatientID="TWICE", IssuerOfPatientID=issuer)
+            assert association.send_c_store(taken).Status == 0x0000
+    wanted = keys(QueryRetrieveLevel="PATIENT", PatientID="TWICE")
+    (status,), receiver = get(clinic, dial, wanted, PATIENT_ROOT_GET)
+    assert (status.Status, receiver.images) == (0xA900, [])
+    assert "issuer" in status.ErrorComment.lower()
+    wanted.IssuerOfPatientID = "SOUTH"
+    _, receiver = get(clinic, dial, wanted, PATIENT_ROOT_GET)
+    assert [came.IssuerOfPatientID for came in receiver.images] == ["SOUTH"]
+
+
+def test_the_archive_does_not_take_a_stranger_for_a_patient_of_the_house(
+    clinic: Hospital, dial: Dial, image: Image
+) -> None:
+    with dial(clinic, "pacs", CTImageStorage) as association:
+        association.send_c_store(image(PatientID="STRANGER", IssuerOfPatientID="NORTH"))
+    assert clinic.pacs.patient("STRANGER") is None
+    found = clinic.pacs.patient("STRANGER", issuer="NORTH")
+    assert found is not None
+    assert found.issuer == "NORTH"
+
+
 def test_a_correction_does_not_touch_other_text(
     clinic: Hospital, dial: Dial, image: Image, keys: Keys
 ) -> None:
