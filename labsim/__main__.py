@@ -1,4 +1,4 @@
-"""Command line: ``python -m labsim up`` and ``python -m labsim exam``."""
+"""Command line: ``python -m labsim up``, ``exam`` and ``import``."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_hospital_options(exam)
     exam.add_argument("--code", default="CTTHORAX", help="examination to order")
     exam.set_defaults(command=_exam)
+
+    taken = commands.add_parser("import", help="store a folder of DICOM files in the PACS")
+    taken.add_argument("folder", type=Path, metavar="DIR", help="folder of DICOM files")
+    _add_hospital_options(taken)
+    taken.set_defaults(command=_import)
     return parser
 
 
@@ -96,6 +101,20 @@ def _exam(options: argparse.Namespace) -> int:
                 )
             )
     return 0 if complete else 1
+
+
+def _import(options: argparse.Namespace) -> int:
+    if options.path is None:
+        raise LabError("An import needs a hospital that is kept.", "Say where with --path DIR.")
+    with _hospital(options) as hospital:
+        print(f"importing {options.folder} into {hospital.path} …", file=sys.stderr)
+        taken = hospital.tools.import_folder(options.folder)
+    if options.json:
+        refused = [{"file": file, "reason": reason} for file, reason in taken.refused]
+        print(json.dumps({"stored": taken.stored, "refused": refused}))
+    else:
+        print(taken)
+    return 1 if taken.refused else 0
 
 
 def _step(step: dict[str, Any]) -> dict[str, Any]:

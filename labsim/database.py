@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from labsim.errors import ConfigurationError
+from labsim.table import Table
 
 _COUNTERS = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);"
 
@@ -115,6 +118,49 @@ class Database:
             f"ON CONFLICT ({key}) DO UPDATE SET {changes}",
             *columns.values(),
         )
+
+    def ask(self, sql: str, *values: Any, limit: int = 500, seconds: float = 5.0) -> Table:
+        """Answer somebody's own question, on a connection that can only read.
+
+        Parameters
+        ----------
+        sql : str
+            One statement.
+        *values
+            For its question marks.
+        limit : int
+            How many rows to return at most.
+        seconds : float
+            After which a statement is given up.
+
+        Raises
+        ------
+        ConfigurationError
+            If the statement is wrong, would change something, or takes too long.
+        """
+        end = time.monotonic() + seconds
+        with contextlib.closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as door:
+            door.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+            try:
+                cursor = door.execute(sql, values)
+                rows = cursor.fetchmany(limit + 1)
+            except (sqlite3.Error, sqlite3.Warning) as error:
+                raise self._explain(error) from error
+            columns = [column[0] for column in cursor.description or ()]
+        more = f", the first {limit} rows" if len(rows) > limit else ""
+        return Table(columns, rows[:limit], f"{self.path.name}{more}")
+
+    def _explain(self, error: Exception) -> ConfigurationError:
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+        names = ", ".join(row["name"] for row in self.rows(tables))
+        text = str(error)
+        if "readonly" in text:
+            return ConfigurationError("This connection can only read.", "Ask with SELECT.")
+        if "interrupted" in text:
+            return ConfigurationError(
+                "The statement took too long and was given up.", "Narrow it with WHERE or LIMIT."
+            )
+        return ConfigurationError(f"SQLite does not understand that: {text}.", f"Tables: {names}.")
 
     def next(self, counter: str) -> int:
         """Count one on and return it: 1, 2, 3 … also after a restart."""

@@ -7,12 +7,13 @@ says which command of DCMTK does the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import DataElement
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, AllTransferSyntaxes, CTImageStorage
 from pynetdicom import AllStoragePresentationContexts, build_context, build_role, evt
@@ -34,6 +35,36 @@ from labsim.table import Table
 from labsim.wire.dimse import TIMEOUT, DicomNode, Peer
 from labsim.wire.network import Network
 from labsim.wire.status import describe_status
+
+_DICOMDIR = "1.2.840.10008.1.3.10"  # Media Storage Directory Storage
+_TAKEN = ("0x0000", "0xB")  # success, and success with a warning (PS3.4 B.2.3)
+
+
+@dataclass(frozen=True)
+class Import:
+    """What became of a folder of files.
+
+    Parameters
+    ----------
+    stored : int
+        Images that the archive took.
+    refused : list of (file, reason)
+        What it has not, below the folder.
+    """
+
+    stored: int
+    refused: list[tuple[str, str]]
+
+    def table(self) -> Table:
+        """Return the refused files with their reasons."""
+        caption = f"{self.stored} images stored, {len(self.refused)} files refused"
+        return Table(("file", "reason"), self.refused, caption)
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
 
 
 class Tools:
@@ -222,22 +253,53 @@ class Tools:
         AssociationFailed
             If there is no association.
         """
-        answers: list[tuple[str, str]] = []
-        readable: list[tuple[str, FileDataset]] = []
+        return [(file.name, answer) for file, answer in self._store(map(Path, files), system)]
+
+    def import_folder(self, folder: Path | str, *, system: str = "pacs") -> Import:
+        """Send every file below a folder to the PACS, whatever it is (C-STORE).
+
+        The same with DCMTK: ``storescu +sd +r -aet TOOLS -aec PACS 127.0.0.1 PORT DIR``.
+
+        Returns
+        -------
+        Import
+            How many images were stored, and which files were refused, and why.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such folder.
+        AssociationFailed
+            If there is no association.
+        """
+        root = Path(folder)
+        if not root.is_dir():
+            raise ConfigurationError(f"There is no folder {root}.", "Give a folder of DICOM files.")
+        files = sorted(path for path in root.rglob("*") if path.is_file())
+        answers = self._store(files, system)
+        refused = [
+            (file.relative_to(root).as_posix(), answer)
+            for file, answer in answers
+            if not answer.startswith(_TAKEN)
+        ]
+        return Import(len(answers) - len(refused), refused)
+
+    def _store(self, files: Iterable[Path], system: str) -> list[tuple[Path, str]]:
+        answers: list[tuple[Path, str]] = []
+        readable: list[tuple[Path, tuple[str, str]]] = []
         for file in files:
             try:
-                readable.append((Path(file).name, _read_to_send(file)))
+                readable.append((file, _context_of(file)))
             except (InvalidDicomError, OSError, ValueError) as error:
-                answers.append((Path(file).name, f"not sent: {_reason(error)}"))
-        contexts = {
-            (str(d.SOPClassUID), str(d.file_meta.TransferSyntaxUID)): None for _, d in readable
-        }
-        if not readable:
-            return answers
-        proposed = [build_context(sop_class, syntax) for sop_class, syntax in contexts]
-        with self._node().associate(self._peer(system), proposed) as association:
-            for name, dataset in readable:
-                answers.append((name, _send(association, dataset)))
+                answers.append((file, f"not sent: {_reason(error)}"))
+        kinds = list(dict.fromkeys(kind for _, kind in readable))
+        # An association has room for 128 presentation contexts (PS3.8 9.3.2.2). One is for
+        # verification, so that there is an association even if nothing else is accepted.
+        for first in range(0, len(kinds), 127):
+            batch = kinds[first : first + 127]
+            proposed = [build_context(VERIFICATION), *(build_context(*kind) for kind in batch)]
+            with self._node().associate(self._peer(system), proposed) as association:
+                answers += [(file, _send(association, file)) for file, k in readable if k in batch]
         return answers
 
     def dcmdump(self, dataset: Dataset | Path | str, *keywords: str) -> Table:
@@ -352,23 +414,31 @@ def _require_complete(
             raise _failed(request, peer, status)
 
 
-def _read_to_send(file: Path | str) -> FileDataset:
-    """Read a file; raise `ValueError` if it lacks what a C-STORE request names."""
-    dataset = dcmread(file)
+def _context_of(file: Path) -> tuple[str, str]:
+    """Return SOP class and transfer syntax of a file.
+
+    Raises
+    ------
+    ValueError
+        If it lacks what a C-STORE request names.
+    """
+    header = dcmread(file, stop_before_pixels=True)
+    if header.file_meta.get("MediaStorageSOPClassUID") == _DICOMDIR:
+        raise ValueError("a DICOMDIR, the index of a medium; its images are files of their own")
     for place, keyword in (
-        (dataset, "SOPClassUID"),
-        (dataset, "SOPInstanceUID"),
-        (dataset.file_meta, "TransferSyntaxUID"),
+        (header, "SOPClassUID"),
+        (header, "SOPInstanceUID"),
+        (header.file_meta, "TransferSyntaxUID"),
     ):
         if not place.get(keyword):
             raise ValueError(f"{keyword} is missing")
-    return dataset
+    return str(header.SOPClassUID), str(header.file_meta.TransferSyntaxUID)
 
 
-def _send(association: Association, dataset: FileDataset) -> str:
+def _send(association: Association, file: Path) -> str:
     try:
-        return describe_status(_status(association.send_c_store(dataset)))
-    except (ValueError, RuntimeError) as error:
+        return describe_status(_status(association.send_c_store(dcmread(file))))
+    except (ValueError, RuntimeError, OSError) as error:
         # ValueError: no accepted presentation context fits. RuntimeError: the association ended.
         return f"not sent: {error}"
 

@@ -174,3 +174,51 @@ def test_a_file_that_is_no_database_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"cats and dogs" * 100)
     with pytest.raises(ConfigurationError, match=r"pets\.sqlite cannot be used: file is not a"):
         Database(path, _SCHEMA)
+
+
+# Somebody's own SQL
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(tmp_path / "asked.sqlite", "CREATE TABLE IF NOT EXISTS t (n INTEGER);")
+    opened.run_many("INSERT INTO t VALUES (?)", [(n,) for n in range(10)])
+    yield opened
+    opened.close()
+
+
+def test_a_question_is_answered_with_its_columns(asked: Database) -> None:
+    table = asked.ask("SELECT n, n * n AS square FROM t WHERE n > ? ORDER BY n", 7)
+    assert list(table.columns) == ["n", "square"]
+    assert [tuple(row) for row in table] == [(8, 64), (9, 81)]
+
+
+def test_many_rows_are_cut_and_said_to_be(asked: Database) -> None:
+    table = asked.ask("SELECT n FROM t", limit=3)
+    assert len(table) == 3
+    assert "the first 3 rows" in table.caption
+
+
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM t", "UPDATE t SET n = 1", "DROP TABLE t", "CREATE TABLE u (n)"]
+)
+def test_a_question_changes_nothing(asked: Database, statement: str) -> None:
+    with pytest.raises(ConfigurationError, match="can only read"):
+        asked.ask(statement)
+    assert asked.value("SELECT COUNT(*) FROM t") == 10
+
+
+def test_a_wrong_question_is_answered_with_the_tables_there_are(asked: Database) -> None:
+    with pytest.raises(ConfigurationError, match=r"no such table: studies.*Tables: counters, t"):
+        asked.ask("SELECT * FROM studies")
+
+
+def test_two_statements_are_one_too_many(asked: Database) -> None:
+    with pytest.raises(ConfigurationError, match="one statement at a time"):
+        asked.ask("SELECT 1; SELECT 2")
+
+
+def test_a_question_that_never_ends_is_given_up(asked: Database) -> None:
+    endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT MAX(n) FROM c"
+    with pytest.raises(ConfigurationError, match="took too long"):
+        asked.ask(endless, seconds=0.05)

@@ -211,3 +211,21 @@ def test_an_interrupted_exam_ends_with_130(tmp_path: Path) -> None:
 
 def test_the_description_is_json(hospital: Hospital) -> None:
     assert json.loads(json.dumps(describe(hospital))) == describe(hospital)
+
+
+def test_import_fills_a_hospital_that_is_kept(tmp_path: Path) -> None:
+    datasets = Path(__file__).parents[1] / "datasets"
+    done = run("import", str(datasets), "--path", str(tmp_path / "kept"), "--json")
+    told = json.loads(done.stdout)
+    images = sorted(path.name for path in datasets.glob("*.dcm"))
+    assert told["stored"] == len(images)
+    assert {entry["file"] for entry in told["refused"]} >= {"README.md", "make.py"}
+    assert done.returncode == 1  # not everything in the folder is an image
+    with Hospital(path=tmp_path / "kept") as hospital:
+        assert sum(row[6] for row in hospital.pacs.table()) == len(images)
+
+
+def test_import_without_a_place_to_keep_it_says_so() -> None:
+    done = run("import", ".")
+    assert done.returncode == 1
+    assert "--path" in done.stderr

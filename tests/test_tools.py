@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from labsim import Hospital
@@ -164,8 +165,8 @@ def test_a_private_class_is_told_for_its_file_alone(clinic: Hospital, tmp_path: 
     private.SOPInstanceUID = private.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     private.save_as(tmp_path / "private.dcm")
     shutil.copy(SAMPLES[1], tmp_path / "plain.dcm")
-    with pytest.raises(AssociationFailed, match="supports nothing of what was proposed"):
-        clinic.tools.storescu([tmp_path / "private.dcm"])
+    [(_, alone)] = clinic.tools.storescu([tmp_path / "private.dcm"])
+    assert alone.startswith("not sent: No presentation context")
     answers = dict(
         tuple(answer)
         for answer in clinic.tools.storescu([tmp_path / "private.dcm", tmp_path / "plain.dcm"])
@@ -186,3 +187,36 @@ def test_a_broken_file_does_not_stop_the_others(
         ("broken.dcm", f"not sent: {keyword} is missing"),
         (SAMPLES[1].name, "0x0000 Success"),
     ]
+
+
+def test_a_folder_is_imported_with_a_report_of_what_was_refused(
+    clinic: Hospital, tmp_path: Path
+) -> None:
+    for name in ("a/one.dcm", "b/two"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+    image = dcmread(SAMPLES[0])
+    image.StudyInstanceUID, image.SeriesInstanceUID = generate_uid(), generate_uid()
+    for number, name in enumerate(("a/one.dcm", "b/two"), start=1):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        image.InstanceNumber = number
+        image.save_as(tmp_path / name)
+    (tmp_path / "b" / "readme.txt").write_text("Insert into any PACS.")
+    image.PatientID = "ANOTHER"  # one study, two patients
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    image.save_as(tmp_path / "c.dcm")
+    shutil.copy(get_testdata_file("dicomdirtests/DICOMDIR"), tmp_path)
+
+    taken = clinic.tools.import_folder(tmp_path)
+    assert taken.stored == 2
+    reasons = dict(taken.refused)
+    assert set(reasons) == {"b/readme.txt", "c.dcm", "DICOMDIR"}
+    assert reasons["b/readme.txt"] == "not sent: not a DICOM file"
+    assert "index of a medium" in reasons["DICOMDIR"]
+    assert reasons["c.dcm"].startswith("0xC001")
+    assert clinic.pacs.count(str(image.StudyInstanceUID)) == 2
+    assert "2 images stored, 3 files refused" in str(taken)
+
+
+def test_a_folder_that_is_not_there_is_one_sentence(clinic: Hospital, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="There is no folder"):
+        clinic.tools.import_folder(tmp_path / "nowhere")

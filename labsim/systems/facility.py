@@ -11,6 +11,7 @@ from typing import Any
 from labsim.clock import Clock
 from labsim.database import Database
 from labsim.journal import Journal
+from labsim.table import Table
 from labsim.wire.background import BackgroundLoop
 from labsim.wire.network import Address, Network
 
@@ -110,6 +111,23 @@ class System:
         """Finish the background work at hand and close the files."""
         self.worker.shutdown(cancel_futures=True)
         self.db.close()
+
+    def sql(self, statement: str, *values: Any) -> Table:
+        """Ask the system's own database, reading only.
+
+        Parameters
+        ----------
+        statement : str
+            One SQL statement, such as ``"SELECT * FROM studies"``.
+        *values
+            For its question marks.
+
+        Raises
+        ------
+        ConfigurationError
+            If the statement is wrong, would change something, or takes too long.
+        """
+        return self.db.ask(statement, *values)
 
     def note(self, summary: str, *, kind: str = "state", **keys: str) -> None:
         """Write a change of this system's own state into the journal."""
