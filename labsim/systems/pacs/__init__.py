@@ -246,6 +246,35 @@ class Pacs(System):
         columns = ("patient ID", "name", "date", "accession", "study", "series", "images")
         return Table(columns, rows, "Studies in the PACS")
 
+    def consistency(self) -> Table:
+        """Compare the index with the files, and return what does not agree.
+
+        Returns
+        -------
+        Table
+            Entries whose file is missing or of another size, and files
+            without an entry; none if all is well.
+        """
+        entries = {
+            row["file"]: row
+            for row in self.db.rows(
+                "SELECT i.file, i.bytes, i.sop_uid, st.accession FROM instances i "
+                "JOIN series se ON se.id = i.series JOIN studies st ON st.id = se.study"
+            )
+        }
+        names = self._files.names()
+        problems = []
+        for name, row in sorted(entries.items()):
+            size = self._files.path(name).stat().st_size if name in names else None
+            if size is None:
+                problems.append(("file missing", row["accession"], row["sop_uid"], name))
+            elif size != row["bytes"]:
+                what = f"file has {size} bytes instead of {row['bytes']}"
+                problems.append((what, row["accession"], row["sop_uid"], name))
+        problems += [("no entry", "", "", name) for name in sorted(names - set(entries))]
+        caption = f"{len(entries)} entries, {len(names)} files, {len(problems)} problems"
+        return Table(("problem", "accession", "SOP Instance UID", "file"), problems, caption)
+
     def count(self, study_uid: str) -> int:
         """Return how many images of a study are in the archive."""
         return len(self._index.instances("STUDY", {"st.study_uid": [study_uid]}))
