@@ -148,10 +148,8 @@ class System:
         places = ", ".join(f"{e.title} {e.address} ({e.protocol})" for e in self._endpoints)
         return f"{self.name}: {places}" if places else self.name
 
-    def _date(self) -> str:
-        return self.facility.clock.now().strftime("%Y-%m-%d")
-
-    def _time(self) -> str:
+    def now(self) -> str:
+        """Return the hospital's time as text, to the second."""
         return self.facility.clock.now().isoformat(timespec="seconds")
 
 

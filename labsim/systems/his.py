@@ -405,7 +405,7 @@ class His(System):
             interpreter="^".join(message["OBR-32.1"].split("&")[1:3]),
         )
         with self.db.transaction():
-            self.db.upsert("results", "placer_order", **vars(result), received_at=self._time())
+            self.db.upsert("results", "placer_order", **vars(result), received_at=self.now())
             self.db.run("UPDATE orders SET status = 'RESULTED' WHERE placer_order = ?", number)
         self.note(
             f"result of order {number} filed in the chart of {patient_id}",

@@ -17,7 +17,7 @@ from labsim.errors import ConfigurationError, Hl7Error, NotFound
 from labsim.ids import make_uid
 from labsim.site import Site
 from labsim.sop_classes import MODALITY_WORKLIST, MPPS, VERIFICATION
-from labsim.systems import outbox
+from labsim.systems import outbox, step_manager
 from labsim.systems.catalogue import CODING_SCHEME, examination
 from labsim.systems.facility import Facility, System
 from labsim.systems.messages import (
@@ -29,17 +29,18 @@ from labsim.systems.messages import (
 )
 from labsim.systems.outbox import Outbox
 from labsim.systems.records import Order, Patient, Procedure, Result
+from labsim.systems.step_manager import StepManager
 from labsim.systems.worklist import worklist_entry
 from labsim.table import Table
-from labsim.wire.dimse import DicomNode, instance_of
+from labsim.wire.dimse import DicomNode
 from labsim.wire.hl7 import Message, escape, segment, timestamp
 from labsim.wire.matching import matches, project, unsupported
 from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
-from labsim.wire.status import failure
 
 _SCHEMA = (
     outbox.SCHEMA
+    + step_manager.SCHEMA
     + """
 CREATE TABLE IF NOT EXISTS patients (
     patient_id TEXT PRIMARY KEY,
@@ -74,15 +75,6 @@ CREATE TABLE IF NOT EXISTS procedures (
     start        TEXT NOT NULL,     -- ISO 8601
     status       TEXT NOT NULL      -- as in records.Procedure
 );
-CREATE TABLE IF NOT EXISTS performed_steps (
-    mpps_uid  TEXT PRIMARY KEY,
-    step_id   TEXT NOT NULL,
-    station   TEXT NOT NULL,
-    status    TEXT NOT NULL,        -- IN PROGRESS, COMPLETED, DISCONTINUED
-    started   TEXT NOT NULL,
-    ended     TEXT NOT NULL DEFAULT '',
-    images    INTEGER NOT NULL DEFAULT 0
-);
 CREATE TABLE IF NOT EXISTS reports (
     accession   TEXT PRIMARY KEY REFERENCES procedures,
     text        TEXT NOT NULL,
@@ -97,8 +89,6 @@ _FULL = (
     "FROM procedures pr JOIN orders o USING (placer_order) "
     "JOIN patients p ON p.patient_id = pr.patient_id "
 )
-_MPPS_STATES = ("IN PROGRESS", "COMPLETED", "DISCONTINUED")
-_NO_LONGER_UPDATABLE = 0xA710  # Error ID of PS3.4 F.7.2.2.2
 
 
 class Ris(System):
@@ -120,6 +110,7 @@ class Ris(System):
         )
         self._dicom = DicomNode(self.name, site.ris.ae_title, facility.journal, facility.network)
         self.outbox = Outbox(self, self._hl7, site.ris.application)
+        self._steps = StepManager(self, self._follow)
         self._pacs = Address(site.pacs.host, site.pacs.hl7_port)
         self._his = Address(site.his.host, site.his.hl7_port)
 
@@ -148,8 +139,8 @@ class Ris(System):
             [
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
                 (evt.EVT_C_FIND, self._answer_worklist),
-                (evt.EVT_N_CREATE, self._step_created),
-                (evt.EVT_N_SET, self._step_set),
+                (evt.EVT_N_CREATE, self._steps.created),
+                (evt.EVT_N_SET, self._steps.changed),
             ],
             port=self.fixed_port("dicom"),
         )
@@ -263,7 +254,7 @@ class Ris(System):
                 text=text,
                 interpreter=interpreter,
                 status=status,
-                signed_at=self._time(),
+                signed_at=self.now(),
             )
             self._set_status(accession, "REPORTED")
         self._note_procedure(self.procedure(accession), "report signed")
@@ -316,9 +307,7 @@ class Ris(System):
 
     def performed_steps(self) -> Table:
         """Return what the scanners have told of their work (MPPS)."""
-        columns = ("mpps_uid", "step_id", "station", "status", "started", "ended", "images")
-        rows = self.db.rows(f"SELECT {', '.join(columns)} FROM performed_steps ORDER BY started")
-        return Table(columns, rows, "Performed procedure steps")
+        return self._steps.table()
 
     def table(self) -> Table:
         """Return every examination with its patient and status."""
@@ -514,64 +503,6 @@ class Ris(System):
                 answer = project(identifier, entry)
                 answer.SpecificCharacterSet = entry.SpecificCharacterSet
                 yield (0xFF01 if unsupported(identifier, entry) else 0xFF00), answer
-
-    def _step_created(self, event: evt.Event) -> tuple[int | Dataset, Dataset | None]:
-        """Take in an MPPS N-CREATE (RAD-6, PS3.4 F.7.2.1)."""
-        attributes = event.attribute_list
-        steps = attributes.get("ScheduledStepAttributesSequence")
-        status = str(attributes.get("PerformedProcedureStepStatus") or "")
-        if not steps or not status:
-            return failure(0x0120, "scheduled step attributes or status missing"), None
-        if status != "IN PROGRESS":
-            return failure(0x0106, f"a step begins IN PROGRESS, not {status}"), None
-        uid = instance_of(event)
-        if not uid:
-            return failure(0x0120, "Affected SOP Instance UID missing"), None
-        if self.db.row("SELECT 1 FROM performed_steps WHERE mpps_uid = ?", uid):
-            return failure(0x0111, "this step exists already"), None
-        step_id = str(steps[0].get("ScheduledProcedureStepID") or "")
-        with self.db.transaction():
-            self.db.insert(
-                "performed_steps",
-                mpps_uid=uid,
-                step_id=step_id,
-                station=str(attributes.get("PerformedStationAETitle") or ""),
-                status=status,
-                started=self._time(),
-            )
-            self._follow(uid, step_id, status)
-        attributes.SOPInstanceUID = uid
-        attributes.SOPClassUID = MPPS
-        return 0x0000, attributes
-
-    def _step_set(self, event: evt.Event) -> tuple[int | Dataset, Dataset | None]:
-        """Take in an MPPS N-SET (RAD-7, PS3.4 F.7.2.2)."""
-        uid = instance_of(event)
-        row = self.db.row("SELECT * FROM performed_steps WHERE mpps_uid = ?", uid)
-        if row is None:
-            return failure(0x0112, "no such performed procedure step"), None
-        if row["status"] != "IN PROGRESS":
-            answer = failure(0x0110, f"the step is {row['status']} and may not be updated")
-            answer.ErrorID = _NO_LONGER_UPDATABLE
-            return answer, None
-        changes = event.modification_list
-        status = str(changes.get("PerformedProcedureStepStatus") or row["status"])
-        if status not in _MPPS_STATES:
-            return failure(0x0106, f"{status} is no status of a performed step"), None
-        series = list(changes.get("PerformedSeriesSequence") or [])
-        if status == "COMPLETED" and not series:
-            return failure(0x0120, "a completed step needs a performed series"), None
-        images = sum(len(item.get("ReferencedImageSequence") or []) for item in series)
-        with self.db.transaction():
-            self.db.run(
-                "UPDATE performed_steps SET status = ?, images = ?, ended = ? WHERE mpps_uid = ?",
-                status,
-                images or row["images"],
-                "" if status == "IN PROGRESS" else self._time(),
-                uid,
-            )
-            self._follow(uid, row["step_id"], status)
-        return 0x0000, changes
 
     def _follow(self, mpps_uid: str, step_id: str, status: str) -> None:
         """Give the examination the status of its performed step."""

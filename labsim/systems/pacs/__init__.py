@@ -6,32 +6,18 @@ IHE actors: Image Manager, Image Archive.
 from __future__ import annotations
 
 import functools
-import sqlite3
-from collections.abc import Callable, Iterator
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-from pydicom import dcmread
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID, AllTransferSyntaxes, ExplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.uid import AllTransferSyntaxes, ExplicitVRLittleEndian
 from pynetdicom import AllStoragePresentationContexts, build_context, evt
 from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import LabError
-from labsim.ids import is_uid
 from labsim.site import DeskSite, ModalitySite, Site
 from labsim.sop_classes import (
-    PATIENT_ROOT_FIND,
-    PATIENT_ROOT_GET,
-    PATIENT_ROOT_MOVE,
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
-    STUDY_ROOT_FIND,
-    STUDY_ROOT_GET,
-    STUDY_ROOT_MOVE,
     VERIFICATION,
 )
 from labsim.systems.facility import Facility, System, text_of
@@ -39,21 +25,13 @@ from labsim.systems.messages import patient_of, prior_of
 from labsim.systems.pacs import commitment, entities, index
 from labsim.systems.pacs.entities import Entities, Entity
 from labsim.systems.pacs.files import FileStore
-from labsim.systems.pacs.index import (
-    INDEXED,
-    UNIQUE_KEYS,
-    DuplicateInstance,
-    Index,
-    Instance,
-    WrongPatient,
-)
-from labsim.systems.pacs.query import BadIdentifier, answers, level_of
+from labsim.systems.pacs.index import Index
+from labsim.systems.pacs.retrieving import TOP_LEVEL, Retrieving
+from labsim.systems.pacs.storing import Storing
 from labsim.systems.records import Patient
 from labsim.table import Table
-from labsim.wire.association_log import dicom_keys
 from labsim.wire.dimse import Call, DicomNode, Rejection, instance_of
 from labsim.wire.hl7 import Message
-from labsim.wire.matching import values_of
 from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
 from labsim.wire.status import CALLING_TITLE_UNKNOWN, failure
@@ -72,25 +50,6 @@ CREATE TABLE IF NOT EXISTS expected_studies (
 );
 """
 )
-# Highest level of each information model (PS3.4 C.6.1, C.6.2)
-_TOP_LEVEL = {
-    PATIENT_ROOT_FIND: "PATIENT",
-    PATIENT_ROOT_GET: "PATIENT",
-    PATIENT_ROOT_MOVE: "PATIENT",
-    STUDY_ROOT_FIND: "STUDY",
-    STUDY_ROOT_GET: "STUDY",
-    STUDY_ROOT_MOVE: "STUDY",
-}
-_KEYWORDS = {
-    "p.patient_id": "PatientID",
-    "p.issuer": "IssuerOfPatientID",
-    "st.study_uid": "StudyInstanceUID",
-    "se.series_uid": "SeriesInstanceUID",
-    "i.sop_uid": "SOPInstanceUID",
-}
-_LONG_VALUE = 4096  # bytes; no attribute of the index is longer
-_UNDEFINED_LENGTH = 0xFFFFFFFF
-_STATUS_OF = {DuplicateInstance: 0x0111, WrongPatient: 0xC001}
 
 
 class Pacs(System):
@@ -118,7 +77,10 @@ class Pacs(System):
             known: list[ModalitySite | DeskSite] = [*site.modalities, site.desk]
             for part in known:
                 self._entities.register(Entity(part.ae_title, part.host, part.dicom_port))
-        self._repair()
+        parts = (self._index, self._files, self._entities)
+        self._storing = Storing(self, *parts)
+        self._retrieving = Retrieving(self, self._dicom, *parts)
+        self._storing.repair()
 
     def start(self) -> None:
         """Listen for DICOM associations and for HL7 orders and updates."""
@@ -127,10 +89,10 @@ class Pacs(System):
             supported_contexts(),
             [
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
-                (evt.EVT_C_STORE, self._store),
-                (evt.EVT_C_FIND, self._find),
-                (evt.EVT_C_MOVE, self._move),
-                (evt.EVT_C_GET, self._get),
+                (evt.EVT_C_STORE, self._storing.store),
+                (evt.EVT_C_FIND, self._retrieving.find),
+                (evt.EVT_C_MOVE, self._retrieving.move),
+                (evt.EVT_C_GET, self._retrieving.get),
                 (evt.EVT_N_ACTION, self._commit_requested),
             ],
             admit=self._admit,
@@ -314,179 +276,6 @@ class Pacs(System):
             return CALLING_TITLE_UNKNOWN
         return None
 
-    def _allowed(self, event: evt.Event, right: str) -> Dataset | None:
-        """Return the refusal of a request that the caller has no right to, None if it has."""
-        title = event.assoc.requestor.ae_title.strip()
-        entity = self._entities.get(title)
-        if entity is not None and getattr(entity, right):
-            return None
-        return failure(0x0124, f"{title} {right.replace('_', ' ')}: no")
-
-    # C-STORE (PS3.4 annex B)
-
-    def _store(self, event: evt.Event) -> int | Dataset:
-        refused = self._allowed(event, "may_store")
-        if refused:
-            return refused
-        data = event.encoded_dataset()
-        try:
-            header = _header(data)
-        except _Unreadable as error:
-            return failure(error.status, error.what)
-        if (str(header.SOPInstanceUID), str(header.SOPClassUID)) != (
-            instance_of(event),
-            str(event.request.AffectedSOPClassUID),
-        ):
-            return failure(0xA900, "data set and request name different instances")
-        calling = event.assoc.requestor.ae_title.strip()
-        try:
-            new = self._keep(data, header, calling)
-        except (DuplicateInstance, WrongPatient) as error:
-            self._note_image(header, f"image refused: {error.what}", kind="error")
-            return failure(_STATUS_OF[type(error)], error.what)
-        except (OSError, sqlite3.OperationalError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            self.note(f"image not stored: {why}", kind="error")
-            return failure(0xA700, f"storage: {why}")
-        self._note_image(
-            header, "image stored" if new else "image stored again, in place of the old"
-        )
-        return 0x0000
-
-    def _keep(self, data: bytes, header: FileDataset, calling: str) -> bool:
-        new: list[bool] = []
-
-        def commit(name: str, move: Callable[[], None]) -> None:
-            with self.db.transaction():
-                new.append(self._index.add(header, self._stored(data, header, name, calling)))
-                move()
-
-        uids = (header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID)
-        self._files.keep(data, tuple(map(str, uids)), commit)
-        return new[0]
-
-    def _repair(self) -> None:
-        """Index what a killed process had moved into place and not entered."""
-        for name in sorted(self._files.names() - self._index.files()):
-            data = self._files.path(name).read_bytes()
-            try:
-                header = _header(data)
-                self._index.add(header, self._stored(data, header, name, calling=""))
-            except LabError as error:
-                self.note(
-                    f"file {name} belongs to no entry of the index: {error.what}", kind="error"
-                )
-            else:
-                self._note_image(header, "image found without an entry, and indexed")
-
-    def _stored(self, data: bytes, header: FileDataset, name: str, calling: str) -> dict[str, Any]:
-        return {
-            "transfer_syntax": str(header.file_meta.TransferSyntaxUID),
-            "file": name,
-            "bytes": len(data),
-            "received_from": calling,
-            "received_at": self._time(),
-        }
-
-    # C-FIND, C-MOVE, C-GET (PS3.4 annex C)
-
-    def _find(self, event: evt.Event) -> Iterator[tuple[int | Dataset, Dataset | None]]:
-        refused = self._allowed(event, "may_query")
-        if refused:
-            yield refused, None
-            return
-        try:
-            identifier = event.identifier
-            level = level_of(identifier, _TOP_LEVEL[event.context.abstract_syntax])
-            for answer, complete in answers(self.db, identifier, level):
-                if event.is_cancelled:
-                    yield 0xFE00, None
-                    return
-                answer.RetrieveAETitle = self._dicom.ae_title
-                yield (0xFF00 if complete else 0xFF01), answer
-        except BadIdentifier as error:
-            yield failure(0xA900, error.what), None
-
-    def _move(self, event: evt.Event) -> Iterator[Any]:
-        destination = str(event.move_destination or "").strip()
-        entity = self._entities.get(destination)
-        if self._allowed(event, "may_query"):
-            raise LabError("not authorized to retrieve")
-        instances = self._wanted(event)
-        local = self._try_resolve(entity, destination)
-        if local is None:
-            yield None, None  # answered with 0xA801 Move destination unknown
-            return
-        contexts, observers = sending_contexts(instances), self._dicom.observers()
-        yield local.host, local.port, {"contexts": contexts, "evt_handlers": observers}
-        yield len(instances)
-        yield from self._datasets(event, instances)
-
-    def _get(self, event: evt.Event) -> Iterator[Any]:
-        refused = self._allowed(event, "may_query")
-        try:
-            instances = self._wanted(event) if not refused else []
-        except BadIdentifier as error:
-            refused, instances = failure(0xA900, error.what), []
-        if refused:
-            yield 1
-            yield refused, None
-            return
-        yield len(instances)
-        yield from self._datasets(event, instances)
-
-    def _wanted(self, event: evt.Event) -> list[Instance]:
-        identifier = event.identifier
-        level = level_of(identifier, _TOP_LEVEL[event.context.abstract_syntax])
-        uids = {
-            column: values_of(identifier[keyword])
-            for column, keyword in _KEYWORDS.items()
-            if keyword in identifier
-        }
-        if not uids.get(UNIQUE_KEYS[level]):
-            raise BadIdentifier(f"{_KEYWORDS[UNIQUE_KEYS[level]]} is missing for level {level}")
-        instances = self._index.instances(level, uids)
-        if level == "PATIENT" and len({instance.patient.issuer for instance in instances}) > 1:
-            raise BadIdentifier("several issuers gave this Patient ID: name the issuer")
-        return instances
-
-    def _datasets(
-        self, event: evt.Event, instances: list[Instance]
-    ) -> Iterator[tuple[int, Dataset | None]]:
-        for instance in instances:
-            if event.is_cancelled:
-                yield 0xFE00, None
-                return
-            yield 0xFF00, self._outgoing(instance)
-
-    def _outgoing(self, instance: Instance) -> Dataset:
-        """Return an instance as it is sent: the file, under the patient's data as corrected."""
-        try:
-            dataset = self._files.read(instance.file)
-        except (OSError, InvalidDicomError) as error:
-            self.note(f"file of {instance.sop_uid} cannot be read: {error}", kind="error")
-            missing = Dataset()  # counted as a failed sub-operation, by its UID
-            missing.SOPInstanceUID = instance.sop_uid
-            return missing
-        if instance.corrected:
-            dataset.decode()  # all text, in sequences too, before its character set changes
-            dataset.SpecificCharacterSet = "ISO_IR 192"
-            dataset.PatientID = instance.patient.patient_id
-            dataset.IssuerOfPatientID = instance.patient.issuer
-            dataset.PatientName = instance.patient.name
-            dataset.PatientBirthDate = instance.patient.birth_date
-            dataset.PatientSex = instance.patient.sex
-        return dataset
-
-    def _try_resolve(self, entity: Entity | None, title: str) -> Address | None:
-        try:
-            if entity is None:
-                raise LabError("this destination is not registered")
-            return self.facility.network.resolve(entity.peer.address)
-        except LabError as error:
-            self.note(f"C-MOVE to {title} refused: {error.what}", kind="error")
-            return None
-
     # Storage Commitment (PS3.4 annex J)
 
     def _commit_requested(self, event: evt.Event) -> tuple[int | Dataset, Dataset | None]:
@@ -553,7 +342,7 @@ class Pacs(System):
                 accession=message["OBR-18"],
                 patient_id=patient.patient_id,
                 description=message["OBR-4.2"],
-                announced_at=self._time(),
+                announced_at=self.now(),
             )
             self.note(
                 f"study announced: {message['OBR-4.2']}",
@@ -576,65 +365,6 @@ class Pacs(System):
         text = "updated" if known else "has no images here yet: kept for those to come"
         self.note(f"patient {patient.patient_id} {text}", patient_id=patient.patient_id)
 
-    def _note_image(self, header: Dataset, text: str, kind: str = "state") -> None:
-        keys = dicom_keys(header)
-        detail = {"run": text}
-        summary = f"{text}: {header.SOPInstanceUID}"
-        self.facility.journal.record(self.name, kind, summary, keys=keys, detail=detail)
-
-
-class _Unreadable(LabError):
-    """A data set that the archive cannot take, with the status that says so."""
-
-    def __init__(self, what: str, status: int) -> None:
-        super().__init__(what)
-        self.status = status
-
-
-def _header(data: bytes) -> FileDataset:
-    """Read a data set, and skip over its pixels.
-
-    Raises
-    ------
-    _Unreadable
-        If it is broken, or lacks what the index needs.
-    """
-    try:
-        header = dcmread(BytesIO(data), defer_size=_LONG_VALUE)
-        _require_whole(header, len(data))
-        uids = {
-            keyword: text_of(header.get(keyword))
-            for keyword in (
-                "SOPClassUID",
-                "SOPInstanceUID",
-                "StudyInstanceUID",
-                "SeriesInstanceUID",
-            )
-        }
-        for keyword in INDEXED:  # turns each raw element into a value, or fails
-            text_of(header.get(keyword))
-    except Exception as error:  # pydicom raises many kinds for broken data
-        raise _Unreadable(f"cannot read the data set: {error}", 0xC000) from error
-    for keyword, uid in uids.items():
-        if not uid:
-            raise _Unreadable(f"{keyword} is missing", 0xA900)
-        if not is_uid(uid):
-            raise _Unreadable(f"{keyword} is not a UID", 0xC000)
-    return header
-
-
-def _require_whole(header: FileDataset, length: int) -> None:
-    """Raise `EOFError` if the last value of a data set is cut off, which pydicom reads over."""
-    if not header:  # what has an undefined length and no end leaves nothing at all
-        raise EOFError("it ends before its first value does")
-    last = list(header.values())[-1]
-    # A deflated data set was unpacked before: its places are not those of `data`, and half of
-    # one cannot be unpacked.
-    if isinstance(last, RawDataElement) and not header.file_meta.TransferSyntaxUID.is_deflated:
-        end = last.value_tell + (0 if last.length == _UNDEFINED_LENGTH else last.length)
-        if end > length:
-            raise EOFError(f"{end - length} bytes are missing at the end")
-
 
 @functools.cache
 def supported_contexts() -> list[PresentationContext]:
@@ -647,24 +377,5 @@ def supported_contexts() -> list[PresentationContext]:
     ]
     for context in storage:  # for C-GET the caller is SCP of what it gets
         context.scu_role = context.scp_role = True
-    services = [VERIFICATION, STORAGE_COMMITMENT, *_TOP_LEVEL]
+    services = [VERIFICATION, STORAGE_COMMITMENT, *TOP_LEVEL]
     return [*storage, *(build_context(uid) for uid in services)]
-
-
-def sending_contexts(instances: list[Instance]) -> list[PresentationContext]:
-    """Return what to propose for sending: each SOP class in the syntaxes its instances have."""
-    kinds: dict[str, list[str]] = {}
-    for instance in instances:
-        syntaxes = kinds.setdefault(instance.sop_class, [])
-        if instance.transfer_syntax not in syntaxes:
-            syntaxes.append(instance.transfer_syntax)
-    contexts = [
-        build_context(sop_class, syntax)
-        for sop_class, syntaxes in kinds.items()
-        for syntax in syntaxes
-    ]
-    for sop_class, syntaxes in kinds.items():
-        if any(not UID(syntax).is_compressed for syntax in syntaxes):
-            # Uncompressed pixels may be sent in any uncompressed syntax.
-            contexts.append(build_context(sop_class))
-    return contexts[:128] or [build_context(VERIFICATION)]

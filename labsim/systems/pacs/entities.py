@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydicom.dataset import Dataset
+from pynetdicom import evt
+
 from labsim.database import Database
 from labsim.errors import ConfigurationError, NotFound
 from labsim.ids import is_ae_title
 from labsim.wire.dimse import Peer
+from labsim.wire.status import failure
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS application_entities (
@@ -99,6 +103,22 @@ class Entities:
         """Return the entity of a title, None if it is not registered."""
         row = self._db.row("SELECT * FROM application_entities WHERE ae_title = ?", ae_title)
         return _entity(dict(row)) if row is not None else None
+
+    def refuse(self, event: evt.Event, right: str) -> Dataset | None:
+        """Return the refusal of a request that its caller has no right to, None if it has.
+
+        Parameters
+        ----------
+        event : Event
+            The request.
+        right : str
+            ``"may_store"`` or ``"may_query"``.
+        """
+        title = event.assoc.requestor.ae_title.strip()
+        entity = self.get(title)
+        if entity is not None and getattr(entity, right):
+            return None
+        return failure(0x0124, f"{title} {right.replace('_', ' ')}: no")
 
     def all(self) -> list[Entity]:
         """Return every registered entity by title."""

@@ -1,0 +1,175 @@
+"""C-STORE at the PACS (PS3.4 annex B): taken in whole, or refused with the status that says why."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileDataset
+from pynetdicom import evt
+
+from labsim.errors import LabError
+from labsim.ids import is_uid
+from labsim.systems.facility import System, text_of
+from labsim.systems.pacs.entities import Entities
+from labsim.systems.pacs.files import FileStore
+from labsim.systems.pacs.index import INDEXED, DuplicateInstance, Index, WrongPatient
+from labsim.wire.association_log import dicom_keys
+from labsim.wire.dimse import instance_of
+from labsim.wire.status import failure
+
+_LONG_VALUE = 4096  # bytes; no attribute of the index is longer
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_STATUS_OF = {DuplicateInstance: 0x0111, WrongPatient: 0xC001}
+
+
+class Storing:
+    """Takes images in: first the file, then the index, then the answer.
+
+    Parameters
+    ----------
+    system : System
+        The PACS.
+    index : Index
+        Its index.
+    files : FileStore
+        Its files.
+    entities : Entities
+        Who may store.
+    """
+
+    def __init__(self, system: System, index: Index, files: FileStore, entities: Entities) -> None:
+        self._system = system
+        self._index = index
+        self._files = files
+        self._entities = entities
+
+    def store(self, event: evt.Event) -> int | Dataset:
+        """Answer a C-STORE; what is answered with success is on disk and in the index."""
+        refused = self._entities.refuse(event, "may_store")
+        if refused:
+            return refused
+        data = event.encoded_dataset()
+        try:
+            header = _header(data)
+        except _Unreadable as error:
+            return failure(error.status, error.what)
+        if (str(header.SOPInstanceUID), str(header.SOPClassUID)) != (
+            instance_of(event),
+            str(event.request.AffectedSOPClassUID),
+        ):
+            return failure(0xA900, "data set and request name different instances")
+        calling = event.assoc.requestor.ae_title.strip()
+        try:
+            new = self._keep(data, header, calling)
+        except (DuplicateInstance, WrongPatient) as error:
+            self._note_image(header, f"image refused: {error.what}", kind="error")
+            return failure(_STATUS_OF[type(error)], error.what)
+        except (OSError, sqlite3.OperationalError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            self._system.note(f"image not stored: {why}", kind="error")
+            return failure(0xA700, f"storage: {why}")
+        self._note_image(
+            header, "image stored" if new else "image stored again, in place of the old"
+        )
+        return 0x0000
+
+    def _keep(self, data: bytes, header: FileDataset, calling: str) -> bool:
+        new: list[bool] = []
+
+        def commit(name: str, move: Callable[[], None]) -> None:
+            with self._system.db.transaction():
+                new.append(self._index.add(header, self._stored(data, header, name, calling)))
+                move()
+
+        uids = (header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID)
+        self._files.keep(data, tuple(map(str, uids)), commit)
+        return new[0]
+
+    def repair(self) -> None:
+        """Index what a killed process had moved into place and not entered."""
+        for name in sorted(self._files.names() - self._index.files()):
+            data = self._files.path(name).read_bytes()
+            try:
+                header = _header(data)
+                self._index.add(header, self._stored(data, header, name, calling=""))
+            except LabError as error:
+                self._system.note(
+                    f"file {name} belongs to no entry of the index: {error.what}", kind="error"
+                )
+            else:
+                self._note_image(header, "image found without an entry, and indexed")
+
+    def _stored(self, data: bytes, header: FileDataset, name: str, calling: str) -> dict[str, Any]:
+        return {
+            "transfer_syntax": str(header.file_meta.TransferSyntaxUID),
+            "file": name,
+            "bytes": len(data),
+            "received_from": calling,
+            "received_at": self._system.now(),
+        }
+
+    def _note_image(self, header: Dataset, text: str, kind: str = "state") -> None:
+        keys = dicom_keys(header)
+        detail = {"run": text}
+        summary = f"{text}: {header.SOPInstanceUID}"
+        self._system.facility.journal.record(
+            self._system.name, kind, summary, keys=keys, detail=detail
+        )
+
+
+class _Unreadable(LabError):
+    """A data set that the archive cannot take, with the status that says so."""
+
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(what)
+        self.status = status
+
+
+def _header(data: bytes) -> FileDataset:
+    """Read a data set, and skip over its pixels.
+
+    Raises
+    ------
+    _Unreadable
+        If it is broken, or lacks what the index needs.
+    """
+    try:
+        header = dcmread(BytesIO(data), defer_size=_LONG_VALUE)
+        _require_whole(header, len(data))
+        uids = {
+            keyword: text_of(header.get(keyword))
+            for keyword in (
+                "SOPClassUID",
+                "SOPInstanceUID",
+                "StudyInstanceUID",
+                "SeriesInstanceUID",
+            )
+        }
+        for keyword in INDEXED:  # turns each raw element into a value, or fails
+            text_of(header.get(keyword))
+    except Exception as error:  # pydicom raises many kinds for broken data
+        raise _Unreadable(f"cannot read the data set: {error}", 0xC000) from error
+    for keyword, uid in uids.items():
+        if not uid:
+            raise _Unreadable(f"{keyword} is missing", 0xA900)
+        if not is_uid(uid):
+            raise _Unreadable(f"{keyword} is not a UID", 0xC000)
+    return header
+
+
+def _require_whole(header: FileDataset, length: int) -> None:
+    """Raise `EOFError` if the last value of a data set is cut off, which pydicom reads over."""
+    if not header:  # what has an undefined length and no end leaves nothing at all
+        raise EOFError("it ends before its first value does")
+    last = list(header.values())[-1]
+    # A deflated data set was unpacked before: its places are not those of `data`, and half of
+    # one cannot be unpacked.
+    if isinstance(last, RawDataElement) and not header.file_meta.TransferSyntaxUID.is_deflated:
+        end = last.value_tell + (0 if last.length == _UNDEFINED_LENGTH else last.length)
+        if end > length:
+            raise EOFError(f"{end - length} bytes are missing at the end")
