@@ -14,6 +14,7 @@ from typing import Any
 import labsim
 from labsim.errors import LabError
 from labsim.hospital import Hospital
+from labsim.systems.catalogue import examinations
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +43,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="PLACE=PORT",
         help="a fixed loopback port, such as pacs.dicom=11112; may be repeated",
+    )
+    up.add_argument(
+        "--orders",
+        type=int,
+        default=3,
+        metavar="N",
+        help="examinations to order at the start, so that the worklist is not empty; 3 if left out",
     )
     up.set_defaults(command=_up)
 
@@ -74,11 +82,24 @@ def _up(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     with _hospital(options, dict(map(_place_and_port, options.port))) as hospital:
+        hospital.ris.schedules_at_once = True  # no clerk is there to do it
+        _fill_worklist(hospital, options.orders)
         print(json.dumps(describe(hospital)) if options.json else _welcome(hospital), flush=True)
         while not ended.wait(0.5):  # without a time-out Windows would not see Ctrl-C
             pass
     print("stopped", file=sys.stderr)
     return 0
+
+
+def _fill_worklist(hospital: Hospital, count: int) -> None:
+    """Order what the site's scanners can do, unless something is scheduled already."""
+    if any(procedure.status == "SCHEDULED" for procedure in hospital.ris.procedures()):
+        return
+    kinds = {scanner.modality for scanner in hospital.modalities()}
+    able = [entry.code for entry in examinations() if entry.modality in kinds]
+    for number in range(count):
+        patient = hospital.his.register_patient()
+        hospital.his.place_order(patient.patient_id, able[number % len(able)])
 
 
 def _exam(options: argparse.Namespace) -> int:
@@ -162,6 +183,7 @@ def _welcome(hospital: Hospital) -> str:
         str(hospital.pacs.ae_titles()),
         "",
         f"Any title may verify (C-ECHO). Call with {caller} to store, query and retrieve.",
+        "An order that comes by HL7 (ORM^O01 to the RIS) is on the worklist at once.",
         "",
         "To try with DCMTK (set TCP_NODELAY=1 in the environment, or each image waits 40 ms):",
         f"  echoscu {pacs} {at_pacs}",

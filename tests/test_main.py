@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hl7.client import MLLPClient
+from pydicom.dataset import Dataset
+from pynetdicom import AE
 
 from labsim import Hospital, __version__
 from labsim.__main__ import describe, main
+from labsim.sop_classes import MODALITY_WORKLIST
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-W", "error", "-m", "labsim"]
@@ -229,3 +233,41 @@ def test_import_without_a_place_to_keep_it_says_so() -> None:
     done = run("import", ".")
     assert done.returncode == 1
     assert "--path" in done.stderr
+
+
+def test_up_has_a_worklist_to_show_to_real_programs(up: Up, peer: Callable[[str], Path]) -> None:
+    told = json.loads(first_line(up("--json", "--orders", "2")))
+    [ris] = [s for s in told["systems"] if s["protocol"] == "mwl"]
+    asked = subprocess.run(
+        [
+            *(peer("findscu"), "-W", "-aet", told["caller"], "-aec", ris["ae_title"]),
+            *(ris["host"], str(ris["port"])),
+            *("-k", "ScheduledProcedureStepSequence[0].Modality=CT", "-k", "AccessionNumber"),
+        ],
+        capture_output=True,
+        timeout=20,
+    )
+    assert (asked.stdout + asked.stderr).count(b"(Pending)") == 2
+
+
+def test_an_order_from_outside_is_on_the_worklist_at_once(up: Up) -> None:
+    told = json.loads(first_line(up("--json", "--orders", "0")))
+    [mllp] = [s for s in told["systems"] if (s["name"], s["protocol"]) == ("ris", "mllp")]
+    order = (
+        "MSH|^~\\&|OUTSIDE|X|RIS|RIVERSIDE|20260101120000||ORM^O01|X1|P|2.3.1\r"
+        "PID|1||77^^^OUTSIDE^PI||Doe^Jane||19700101|F\r"
+        "ORC|NW|O77^OUTSIDE\rOBR|1|O77^OUTSIDE||CTHEAD^CT head^99LABSIM\r"
+    )
+    with MLLPClient(mllp["host"], mllp["port"]) as client:
+        assert b"MSA|AA|X1" in client.send(b"\x0b" + order.encode() + b"\x1c\r")
+    [ris] = [s for s in told["systems"] if s["protocol"] == "mwl"]
+    entity = AE("OUTSIDE")
+    entity.add_requested_context(MODALITY_WORKLIST)
+    association = entity.associate(ris["host"], ris["port"], ae_title=ris["ae_title"])
+    asked = Dataset()
+    asked.PatientName = "DOE*"
+    asked.AccessionNumber = ""
+    found = [entry for _, entry in association.send_c_find(asked, MODALITY_WORKLIST) if entry]
+    association.release()
+    assert [str(entry.PatientName) for entry in found] == ["Doe^Jane"]
+    assert found[0].AccessionNumber

@@ -100,6 +100,12 @@ class Ris(System):
         Its own entry, the scanners, and whom it sends to.
     facility : Facility
         What it shares with the others.
+
+    Attributes
+    ----------
+    schedules_at_once : bool
+        Whether an order is scheduled, for now, when it comes; else it waits
+        until a clerk calls `schedule`.
     """
 
     def __init__(self, site: Site, facility: Facility) -> None:
@@ -111,6 +117,7 @@ class Ris(System):
         self._dicom = DicomNode(self.name, site.ris.ae_title, facility.journal, facility.network)
         self.outbox = Outbox(self, self._hl7, site.ris.application)
         self._steps = StepManager(self, self._follow)
+        self.schedules_at_once = False
         self._pacs = Address(site.pacs.host, site.pacs.hl7_port)
         self._his = Address(site.his.host, site.his.hl7_port)
 
@@ -183,6 +190,14 @@ class Ris(System):
         DeliveryFailed
             If the PACS was not told; the examination is scheduled all the same.
         """
+        procedure = self._enter(placer_order, station, start)
+        self.outbox.send(self._procedure_message(procedure, "NW"), self._pacs, "RAD-4")
+        return procedure
+
+    def _enter(
+        self, placer_order: str, station: str = "", start: datetime | None = None
+    ) -> Procedure:
+        """Make an examination of an order."""
         order = self._order(placer_order)
         if order.status != "RECEIVED":
             raise ConfigurationError(f"Order {placer_order} is {order.status} already.")
@@ -210,7 +225,6 @@ class Ris(System):
                 "UPDATE orders SET status = 'SCHEDULED' WHERE placer_order = ?", placer_order
             )
         self._note_procedure(procedure, f"{procedure.description} scheduled on {procedure.station}")
-        self.outbox.send(self._procedure_message(procedure, "NW"), self._pacs, "RAD-4")
         return procedure
 
     def report(
@@ -410,9 +424,24 @@ class Ris(System):
             patient_id=patient.patient_id,
             visit=message["PV1-19.1"],
         )
+        if known is None and self.schedules_at_once:
+            self._schedule_at_once(number)
+
+    def _schedule_at_once(self, number: str) -> None:
+        try:
+            procedure = self._enter(number)
+        except ConfigurationError as error:
+            self.note(f"order {number} waits for a clerk: {error.what}", placer_order=number)
+            return
+        self.outbox.post(self._procedure_message(procedure, "NW"), self._pacs, "RAD-4")
 
     def _keep_patient(self, message: Message) -> Patient:
         patient = patient_of(message, self.facility.issuer)
+        number = patient.patient_id
+        known = self.db.value("SELECT issuer FROM patients WHERE patient_id = ?", number)
+        if known not in (None, patient.issuer):
+            # Two people may have one number, of two issuers; neither gets the name of the other.
+            raise Hl7Error(f"Patient ID {number} is one of {known} here, not of {patient.issuer}.")
         self.db.upsert("patients", "patient_id", **vars(patient))
         return patient
 

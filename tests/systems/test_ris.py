@@ -16,6 +16,7 @@ from labsim.ids import make_uid
 from labsim.journal import Event
 from labsim.sop_classes import MODALITY_WORKLIST, MPPS, VERIFICATION
 from labsim.systems.records import Procedure
+from labsim.wire.hl7 import Header, Message, segment
 from labsim.wire.network import Address
 
 pytestmark = pytest.mark.usefixtures("small_scans")
@@ -398,3 +399,38 @@ def test_a_schedule_may_be_for_later(clinic: Hospital) -> None:
     (entry,) = clinic.ct.query_worklist(accession=later.accession, date="20260401")
     step = entry.ScheduledProcedureStepSequence[0]
     assert step.ScheduledProcedureStepStartTime == "091500"
+
+
+def test_an_order_is_scheduled_at_once_if_so_configured(hospital: Hospital) -> None:
+    hospital.ris.schedules_at_once = True
+    patient = hospital.his.register_patient()
+    order = hospital.his.place_order(patient.patient_id)
+    [procedure] = hospital.ris.procedures()
+    assert (procedure.placer_order, procedure.status) == (order.placer_order, "SCHEDULED")
+    assert hospital.journal.wait_for(
+        lambda event: event.source == "pacs" and "study announced" in event.summary, 5
+    )
+
+
+def test_what_no_scanner_can_do_waits_for_a_clerk(hospital: Hospital) -> None:
+    hospital.ris.schedules_at_once = True
+    patient = hospital.his.register_patient()
+    hospital.his.place_order(patient.patient_id, "MRHEAD")
+    assert [order.status for order in hospital.ris.orders()] == ["RECEIVED"]
+    assert hospital.ris.procedures() == []
+    assert any("waits for a clerk" in event.summary for event in hospital.journal.events())
+
+
+@pytest.mark.parametrize("kind", ["ADT^A04", "ADT^A08"])
+def test_a_strangers_number_does_not_rename_a_patient_of_the_house(
+    hospital: Hospital, kind: str
+) -> None:
+    patient = hospital.his.register_patient("Vega^Ines")
+    message = Message.build(
+        Header(("OUTSIDE", "X"), ("RIS", "X"), kind, "STRANGER1", hospital.journal.now()),
+        segment("PID", {3: f"{patient.patient_id}^^^OUTSIDE^PI", 5: "Doe^Jane"}),
+    )
+    address = next(e.address for e in hospital.endpoints() if e.system == "ris")
+    with pytest.raises(DeliveryFailed, match=r"RIVERSIDE.*OUTSIDE"):
+        hospital.his.outbox.send(message, address, "RAD-1")
+    assert hospital.ris.patient(patient.patient_id).name == "Vega^Ines"
