@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -21,6 +22,36 @@ class WallClock:
     def now(self) -> datetime:
         """Return the machine's local time."""
         return datetime.now()
+
+
+class ScaledClock:
+    """A clock that runs faster or slower than the machine's.
+
+    Parameters
+    ----------
+    start : datetime
+        The first time it shows.
+    speed : float
+        Hospital seconds in a second of the machine; more than zero.
+
+    Raises
+    ------
+    ValueError
+        If `speed` is not more than zero.
+    """
+
+    def __init__(self, start: datetime, speed: float) -> None:
+        if speed <= 0:
+            raise ValueError(f"a clock does not stand still or run backwards: {speed}")
+        self._start = start
+        self._speed = speed
+        # The monotonic clock, because somebody may set the other one.
+        self._began = time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the scaled time since the clock was made."""
+        passed = time.monotonic() - self._began
+        return self._start + timedelta(seconds=passed * self._speed)
 
 
 class ManualClock:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta
 
 import pytest
 
-from labsim.clock import ManualClock, WallClock
+from labsim.clock import ManualClock, ScaledClock, WallClock
 
 NOON = datetime(2026, 3, 1, 12)
 
@@ -34,3 +35,19 @@ def test_the_wall_clock_shows_local_time_without_a_zone() -> None:
     shown = WallClock().now()
     assert shown.tzinfo is None
     assert before <= shown <= datetime.now()
+
+
+def test_a_scaled_clock_runs_as_many_times_faster_as_it_is_told() -> None:
+    begun = time.monotonic()
+    clock = ScaledClock(NOON, 3600)
+    while time.monotonic() - begun < 0.05:  # waiting is what is measured here
+        pass
+    shown = clock.now() - NOON
+    passed = time.monotonic() - begun
+    assert timedelta(seconds=0.05 * 3600) <= shown <= timedelta(seconds=passed * 3600)
+
+
+@pytest.mark.parametrize("speed", [0, -1])
+def test_a_clock_that_does_not_run_forward_is_refused(speed: float) -> None:
+    with pytest.raises(ValueError, match="stand still or run backwards"):
+        ScaledClock(NOON, speed)

@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS orders (
     description  TEXT NOT NULL,
     reason       TEXT NOT NULL,
     provider     TEXT NOT NULL,
-    status       TEXT NOT NULL      -- ORDERED, RESULTED, CANCELLED
+    status       TEXT NOT NULL      -- ORDERED, PRELIMINARY, RESULTED, CANCELLED
 );
 CREATE TABLE IF NOT EXISTS results (
     placer_order TEXT PRIMARY KEY,
@@ -404,9 +404,13 @@ class His(System):
             text="\n".join(value for kind, value in values if kind in ("TX", "FT", "ST")),
             interpreter="^".join(message["OBR-32.1"].split("&")[1:3]),
         )
+        kept = self.db.value("SELECT status FROM results WHERE placer_order = ?", number)
+        if result.status == "P" and kept in ("F", "C"):
+            raise Hl7Error(f"Order {number} has a final report: a preliminary one comes too late.")
         with self.db.transaction():
             self.db.upsert("results", "placer_order", **vars(result), received_at=self.now())
-            self.db.run("UPDATE orders SET status = 'RESULTED' WHERE placer_order = ?", number)
+            status = "PRELIMINARY" if result.status == "P" else "RESULTED"
+            self.db.run("UPDATE orders SET status = ? WHERE placer_order = ?", status, number)
         self.note(
             f"result of order {number} filed in the chart of {patient_id}",
             placer_order=number,

@@ -241,25 +241,70 @@ class Ris(System):
         interpreter : str
             Who signs, ``"Family^Given"``.
         status : str
-            Result status (HL7 table 0123): ``"F"`` for final.
+            Result status (HL7 table 0123): ``"F"`` final, ``"P"`` preliminary.
 
         Raises
         ------
         NotFound
             If there is no such examination.
         ConfigurationError
-            If it is not completed, or the report is empty.
+            If it is not completed or signed already, or the report is empty.
         DeliveryFailed
             If the HIS did not take the result; it waits in the outbox.
         """
         row = self._full(accession)
+        if status not in ("F", "P"):
+            raise ConfigurationError(f"{status!r} is no status of a report.", "Use F or P.")
         if row["status"] not in ("COMPLETED", "REPORTED"):
             raise ConfigurationError(
                 f"Examination {accession} is {row['status']}: there is nothing to report yet.",
                 "hospital.ris.reading_list() has what waits for a report.",
             )
+        if row["status"] == "REPORTED":
+            raise ConfigurationError(
+                f"The report of {accession} is signed.", "Add to it with hospital.ris.addendum(…)."
+            )
+        return self._sign(row, text, interpreter, status)
+
+    def addendum(self, accession: str, text: str, *, interpreter: str = "Okafor^Ngozi") -> Result:
+        """Add to a signed report, and send it to the HIS again (ORU^R01, RAD-128).
+
+        The signed text stays; the result goes out as a correction, status
+        ``"C"`` (HL7 table 0123).
+
+        Parameters
+        ----------
+        accession : str
+            Which examination.
+        text : str
+            What is added.
+        interpreter : str
+            Who adds it, ``"Family^Given"``.
+
+        Raises
+        ------
+        NotFound
+            If there is no such examination.
+        ConfigurationError
+            If it has no signed report, or the addendum is empty.
+        DeliveryFailed
+            If the HIS did not take the result; it waits in the outbox.
+        """
+        row = self._full(accession)
+        signed = self.db.value(
+            "SELECT text FROM reports WHERE accession = ? AND status != 'P'", accession
+        )
+        if signed is None:
+            raise ConfigurationError(f"Examination {accession} has no signed report yet.")
+        if not text.strip():
+            raise ConfigurationError("An addendum needs text.")
+        whole = f"{signed}\n\nAddendum {self.now().replace('T', ' ')}: {text}"
+        return self._sign(row, whole, interpreter, "C")
+
+    def _sign(self, row: sqlite3.Row, text: str, interpreter: str, status: str) -> Result:
         if not text.strip():
             raise ConfigurationError("A report needs text.")
+        accession = row["accession"]
         with self.db.transaction():
             self.db.upsert(
                 "reports",
@@ -270,8 +315,10 @@ class Ris(System):
                 status=status,
                 signed_at=self.now(),
             )
-            self._set_status(accession, "REPORTED")
-        self._note_procedure(self.procedure(accession), "report signed")
+            if status != "P":
+                self._set_status(accession, "REPORTED")
+        what = {"P": "preliminary report", "F": "report signed", "C": "addendum signed"}[status]
+        self._note_procedure(self.procedure(accession), what)
         return self._send_result(row, text, interpreter, status)
 
     # What the RIS knows
