@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class Endpoint:
     title: str
 
 
-class System:
+class System(ABC):
     """One system: a name, a folder, a database, a line in the journal, background work.
 
     Parameters
@@ -100,9 +101,9 @@ class System:
         """Where it listens."""
         return tuple(self._endpoints)
 
+    @abstractmethod
     def start(self) -> None:
         """Listen."""
-        raise NotImplementedError
 
     def resume(self) -> None:
         """Take up work that was waiting when the system stopped; all others are up now."""

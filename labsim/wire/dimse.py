@@ -351,7 +351,7 @@ class DicomNode:
         def guarded(request: evt.Event) -> Any:
             try:
                 return handler(request)
-            except Exception as error:
+            except Exception as error:  # whatever it was, the caller must not hear success
                 status = self._handler_failed(request, error)
                 return (status, None) if event.name.startswith("EVT_N_") else status
 
@@ -364,7 +364,7 @@ class DicomNode:
                 yield from handler(request)
             except GeneratorExit:
                 raise
-            except Exception as error:
+            except Exception as error:  # journaled, and passed on to be answered as a failure
                 self._handler_failed(request, error)
                 raise  # pynetdicom answers 0xC311, 0xC411 or 0xC511 and aborts nothing
 
