@@ -105,7 +105,7 @@ class System(ABC):
     def start(self) -> None:
         """Listen."""
 
-    def resume(self) -> None:
+    def resume(self) -> None:  # noqa: B027  (a scanner has nothing to take up)
         """Take up work that was waiting when the system stopped; all others are up now."""
 
     def stop(self) -> None:
