@@ -42,6 +42,8 @@ class Lab:
         }
         environment = {
             **os.environ,
+            # The server kills its kernels, and a killed one cannot clean up after itself.
+            **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(root)),
             "JUPYTER_CONFIG_DIR": str(config),
             "JUPYTER_DATA_DIR": str(config),
             "JUPYTER_RUNTIME_DIR": str(config / "runtime"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import runpy
 import subprocess
@@ -71,6 +72,8 @@ def test_run_all_ends_without_an_error(tmp_path: Path, solved: bool) -> None:
     run = subprocess.run(
         [*command, "--nbval-lax", "--nbval-current-env", "."],
         cwd=tmp_path,
+        # nbval kills its kernels, and a killed one cannot clean up after itself.
+        env=os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(tmp_path)),
         capture_output=True,
         text=True,
         timeout=300,
