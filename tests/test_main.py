@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -33,7 +34,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def up() -> Iterator[Up]:
+def up(tmp_path: Path) -> Iterator[Up]:
     """Start ``python -m labsim up``; what still runs at the end is killed."""
     started: list[subprocess.Popen[str]] = []
 
@@ -41,6 +42,8 @@ def up() -> Iterator[Up]:
         program = subprocess.Popen(
             [*COMMAND, "up", *map(str, arguments)],
             cwd=ROOT,
+            # One that is killed cannot clean up after itself.
+            env=os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(tmp_path)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
