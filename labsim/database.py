@@ -69,7 +69,7 @@ class Database:
             try:
                 yield
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # Ctrl-C too: half a transaction must not stay
                 if self._connection.in_transaction:  # SQLite itself goes back when the disk is full
                     self._connection.execute("ROLLBACK")
                 raise
