@@ -70,8 +70,9 @@ class Database:
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:  # Ctrl-C too: half a transaction must not stay
-                if self._connection.in_transaction:  # SQLite itself goes back when the disk is full
-                    self._connection.execute("ROLLBACK")
+                with contextlib.suppress(sqlite3.ProgrammingError):  # closed: SQLite went back
+                    if self._connection.in_transaction:  # else it went back when the disk was full
+                        self._connection.execute("ROLLBACK")
                 raise
 
     def run(self, sql: str, *values: Any) -> int:

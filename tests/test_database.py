@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -222,3 +224,26 @@ def test_a_question_that_never_ends_is_given_up(asked: Database) -> None:
     endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT MAX(n) FROM c"
     with pytest.raises(ConfigurationError, match="took too long"):
         asked.ask(endless, seconds=0.05)
+
+
+def test_an_interrupt_between_a_transaction_and_its_block_leaves_no_complaint(
+    tmp_path: Path,
+) -> None:
+    # Ctrl-C may come when the transaction has begun and the block has not: nobody ends it then
+    # but the garbage collector, after the file was closed.
+    opened = Database(tmp_path / "pets.sqlite", _SCHEMA)
+    transaction = opened.transaction()
+    transaction.__enter__()
+    opened.insert("pets", name="Ada")
+    opened.close()
+    complaints: list[object] = []
+    before, sys.unraisablehook = sys.unraisablehook, lambda said: complaints.append(said.exc_value)
+    try:
+        del transaction
+        gc.collect()
+    finally:
+        sys.unraisablehook = before
+    again = Database(tmp_path / "pets.sqlite", _SCHEMA)
+    kept = again.value("SELECT COUNT(*) FROM pets")
+    again.close()
+    assert (complaints, kept) == ([], 0)

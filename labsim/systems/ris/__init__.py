@@ -1,0 +1,116 @@
+"""RIS, the radiology information system.
+
+IHE actors: Order Filler (Department System Scheduler), Performed Procedure
+Step Manager, Report Creator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydicom.dataset import Dataset
+from pynetdicom import build_context, evt
+
+from labsim.site import Site
+from labsim.sop_classes import MODALITY_WORKLIST, MPPS, VERIFICATION
+from labsim.systems.facility import Facility
+from labsim.systems.ris.intake import Intake
+from labsim.systems.ris.reporting import Reporting
+from labsim.systems.ris.tables import FULL
+from labsim.systems.step_manager import StepManager
+from labsim.systems.worklist import worklist_entry
+from labsim.table import Table
+from labsim.wire.dimse import DicomNode
+from labsim.wire.matching import matches, project, unsupported
+from labsim.wire.mllp import Taken
+from labsim.wire.network import Address
+
+
+class Ris(Intake, Reporting):
+    """Schedules examinations, serves the worklist, follows the scanners, reports.
+
+    Parameters
+    ----------
+    site : Site
+        Its own entry, the scanners, and whom it sends to.
+    facility : Facility
+        What it shares with the others.
+    """
+
+    def __init__(self, site: Site, facility: Facility) -> None:
+        super().__init__(site, facility)
+        self._dicom = DicomNode(self.name, site.ris.ae_title, facility.journal, facility.network)
+        self._steps = StepManager(self, self._follow)
+
+    def start(self) -> None:
+        """Listen for orders, worklist queries and performed procedure steps."""
+        own = self._site.ris
+        port = self._hl7.listen(
+            {
+                "ADT^A04": Taken("RAD-1", self._take_patient),
+                "ADT^A08": Taken("RAD-12", self._take_update),
+                "ADT^A40": Taken("RAD-12", self._take_merge),
+                "ORM^O01": Taken("RAD-2", self._take_order),
+            },
+            self.fixed_port("mllp"),
+        )
+        self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
+        port = self._dicom.listen(
+            [
+                build_context(uid)
+                for uid in (
+                    VERIFICATION,
+                    MODALITY_WORKLIST,
+                    MPPS,
+                )
+            ],
+            [
+                (evt.EVT_C_ECHO, lambda event: 0x0000),
+                (evt.EVT_C_FIND, self._answer_worklist),
+                (evt.EVT_N_CREATE, self._steps.created),
+                (evt.EVT_N_SET, self._steps.changed),
+            ],
+            port=self.fixed_port("dicom"),
+        )
+        self.published("mwl", Address(own.host, own.dicom_port), port, own.ae_title)
+
+    def resume(self) -> None:
+        """Send what waited."""
+        self.outbox.resume()
+
+    def stop(self) -> None:
+        """Stop listening and sending."""
+        self._hl7.close()
+        self._dicom.close()
+        super().stop()
+
+    def performed_steps(self) -> Table:
+        """Return what the scanners have told of their work (MPPS)."""
+        return self._steps.table()
+
+    def _answer_worklist(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+        """Answer a Modality Worklist query (RAD-5, PS3.4 K.4.1)."""
+        identifier = event.identifier
+        rows = self.db.rows(FULL + "WHERE pr.status = 'SCHEDULED' ORDER BY pr.start, pr.accession")
+        for row in rows:
+            if event.is_cancelled:
+                yield 0xFE00, None
+                return
+            entry = worklist_entry(row)
+            if matches(identifier, entry):
+                answer = project(identifier, entry)
+                answer.SpecificCharacterSet = entry.SpecificCharacterSet
+                yield (0xFF01 if unsupported(identifier, entry) else 0xFF00), answer
+
+    def _follow(self, mpps_uid: str, step_id: str, status: str) -> None:
+        """Give the examination the status of its performed step."""
+        accession = self.db.value("SELECT accession FROM procedures WHERE step_id = ?", step_id)
+        if accession is None:
+            self.note(f"performed step {status} without a scheduled one", mpps_uid=mpps_uid)
+            return
+        if self.procedure(accession).status == "REPORTED":  # a signed report is not taken back
+            what = f"performed step {status} after the report"
+        else:
+            self._set_status(accession, status)
+            what = f"examination {status}"
+        self._note_procedure(self.procedure(accession), what, mpps_uid=mpps_uid)
