@@ -150,9 +150,9 @@ class Retrieving:
             if event.is_cancelled:
                 yield 0xFE00, None
                 return
-            yield 0xFF00, self._outgoing(instance)
+            yield 0xFF00, self.outgoing(instance)
 
-    def _outgoing(self, instance: Instance) -> Dataset:
+    def outgoing(self, instance: Instance) -> Dataset:
         """Return an instance as it is sent: the file, under the patient's data as corrected."""
         try:
             dataset = self._files.read(instance.file)
