@@ -118,8 +118,9 @@ def outside_disc(
     if folder.suffix.lower() != ".zip":
         # Each spoils what its turn brings; the first images stay whole.
         left = [folder / name for name, _ in disc.files]
-        for snag in sorted(wanted & set(_SPOILERS)):
-            _SPOILERS[snag](folder, left.pop() if len(left) > 1 else left[0])
+        for snag, spoil in _SPOILERS.items():
+            if snag in wanted:
+                spoil(folder, left.pop() if len(left) > 1 else left[0])
     elif wanted & set(_SPOILERS):
         raise NotFound("Files can only be spoiled in a folder.", "Name one without .zip.")
     return folder
@@ -166,7 +167,7 @@ def _study(seed: int, who: Outsider, description: str) -> Dataset:
     taken = _taken(seed)
     number = f"{seed % 100000:05d}"
     study = Dataset()
-    study.SpecificCharacterSet = "ISO_IR 100"
+    study.SpecificCharacterSet = "ISO_IR 100" if _is_latin1(who.name) else "ISO_IR 192"
     study.PatientName = who.name
     study.PatientID = who.patient_id
     study.IssuerOfPatientID = who.issuer
@@ -186,6 +187,10 @@ def _study(seed: int, who: Outsider, description: str) -> Dataset:
         description=description,
     )
     return study
+
+
+def _is_latin1(name: str) -> bool:
+    return all(ord(letter) < 256 for letter in name)
 
 
 def _misspelled(name: str) -> str:
@@ -232,7 +237,7 @@ _SPOILERS: Mapping[str, Callable[[Path, Path], None]] = {
     "broken file": _cut_off,
     "duplicate file": _copy,
     "missing file": _take_away,
-    "no DICOMDIR": _remove_dicomdir,
     "stranger in the DICOMDIR": _rename_in_dicomdir,
     "unnamed file": _add_unnamed,
+    "no DICOMDIR": _remove_dicomdir,
 }

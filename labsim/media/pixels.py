@@ -25,10 +25,20 @@ def decompress(image: FileDataset) -> None:
     syntax = image.file_meta.TransferSyntaxUID
     if syntax.is_compressed and not syntax.is_deflated and "PixelData" in image:
         image.decompress(generate_instance_uid=False)
-    elif syntax == ExplicitVRBigEndian and image.get("BitsAllocated") == 16:
-        # pydicom turns every value round but those of the pixels, which are bytes to it.
-        image.PixelData = np.frombuffer(image.PixelData, ">u2").astype("<u2").tobytes()
+    elif syntax == ExplicitVRBigEndian:
+        _turn_round(image)
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+
+
+def _turn_round(image: FileDataset) -> None:
+    """Bring an image from big endian into little endian."""
+    for element in image.iterall():  # which reads each value as it was written
+        if element.VR == "OW":  # but for words, which are bytes to pydicom
+            wide = element.keyword == "PixelData" and image.get("BitsAllocated") == 32
+            size = 4 if wide else 2
+            element.value = np.frombuffer(element.value, f">u{size}").astype(f"<u{size}").tobytes()
+    encoding = image.get("SpecificCharacterSet") or "ISO_IR 6"
+    image.set_original_encoding(False, True, encoding)
 
 
 def thumbnail(image: Dataset, longest: int = 256) -> bytes | None:

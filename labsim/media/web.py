@@ -59,7 +59,8 @@ def write_pages(folder: Path, files: list[Listed], institution: str, created: da
     made = f"Written on {created:%Y-%m-%d} by {institution}."
     page = _page(series, made)
     (folder / "INDEX.HTM").write_text(page, encoding="utf-8", newline="\r\n")
-    (folder / "README.TXT").write_text(_readme(made), encoding="ascii", errors="replace")
+    readme = _README.format(made=made)
+    (folder / "README.TXT").write_text(readme, "ascii", errors="replace", newline="\r\n")
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def _study(series: list[_Series]) -> str:
 
 def _figure(series: _Series) -> str:
     header = series.header
-    what = " ".join(filter(None, (_words(header, "Modality"), _words(header, "SeriesDescription"))))
+    modality, description = _words(header, "Modality"), _words(header, "SeriesDescription")
+    what = description if description.startswith(modality) else f"{modality} {description}".strip()
     count = len(series.files)
     caption = f"Series {header.SeriesNumber}: {what}, {count} {'file' if count == 1 else 'files'}"
     part = _words(header, "BodyPartExamined").lower()
@@ -141,10 +143,6 @@ def _date(value: str) -> str:
 
 def _words(header: Dataset, keyword: str) -> str:
     return str(header.get(keyword) or "")
-
-
-def _readme(made: str) -> str:
-    return _README.format(made=made).replace("\n", "\r\n")
 
 
 _FRAME = """<?xml version="1.0" encoding="utf-8"?>

@@ -202,7 +202,13 @@ class Importer(System):
         medium = "CD" if path.is_dir() else "file"
         with opened(path, limits) as (folder, not_unpacked):
             content = read_disc(folder, limits)
-            number, numbers = self._keep(path.name, medium, content, not_unpacked)
+            try:
+                number, numbers = self._keep(path.name, medium, content, not_unpacked)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{path.name} cannot be copied: {error.strerror}.",
+                    "Look whether the disc can be read and the importer's own has room.",
+                ) from error
         refused = [*not_unpacked, *content.refused]
         studies = [self._queue.get(study) for study in numbers]
         reading = Reading(path.name, studies, refused, content.mismatches)
