@@ -15,6 +15,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.fileset import FileInstance, FileSet
+from pydicom.sequence import Sequence
 from pydicom.uid import (
     UID,
     ExplicitVRLittleEndian,
@@ -216,6 +217,16 @@ def _record_of(image: FileDataset) -> FileDataset:
         file.seek(0)
         header = dcmread(file)
         header.decode()
+    # The record of a document has what modifies its title, and not the document (PS3.3 F.5).
+    modifiers = [
+        item
+        for item in header.get("ContentSequence") or []
+        if item.get("RelationshipType") == "HAS CONCEPT MOD"
+    ]
+    if modifiers:
+        header.ContentSequence = Sequence(modifiers)
+    elif "ContentSequence" in header:
+        del header.ContentSequence
     for keyword, stand_in in _STAND_INS.items():
         if header.get(keyword) in (None, ""):
             setattr(header, keyword, stand_in)

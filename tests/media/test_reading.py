@@ -118,11 +118,11 @@ def test_an_entry_that_leads_out_of_the_folder_is_not_unpacked(tmp_path: Path, n
     packed = zipped(tmp_path, "GOOD")
     with zipfile.ZipFile(packed, "a") as archive:
         archive.writestr(zipfile.ZipInfo(name), b"evil")
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     with opened(packed) as (folder, refused):
         assert [path.name for path in folder.rglob("*")] == ["GOOD"]
     assert [reason for _, reason in refused] == ["a path that leads out of the disc"]
-    assert {path for path in tmp_path.rglob("*")} == before
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_a_link_in_a_zip_is_not_unpacked(tmp_path: Path) -> None:
@@ -175,8 +175,9 @@ def test_a_folder_is_bounded_too(tmp_path: Path) -> None:
 
 def test_what_is_no_disc_says_so(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("x")
-    with pytest.raises(ConfigurationError, match="no folder and no ZIP file"), opened(
-        tmp_path / "x.txt"
+    with (
+        pytest.raises(ConfigurationError, match="no folder and no ZIP file"),
+        opened(tmp_path / "x.txt"),
     ):
         pass
 
