@@ -108,10 +108,8 @@ def test_a_study_goes_to_another_hospital_and_arrives_bit_for_bit(
     assert exam.patient is not None
     assert exam.procedure is not None
     disc = department.pacs.export(tmp_path / "cd.zip", patient_id=exam.patient.patient_id)
-    sent = {
-        i.SOPInstanceUID: i
-        for i in map(dcmread, department.pacs.paths(exam.images[0].StudyInstanceUID))
-    }
+    stored = map(dcmread, department.pacs.paths(exam.procedure.study_uid))
+    sent = {image.SOPInstanceUID: image for image in stored}
 
     with Hospital(seed=8, site="community") as elsewhere:
         born = exam.patient.birth_date
