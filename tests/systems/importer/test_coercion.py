@@ -112,12 +112,16 @@ def test_uids_dates_and_pixels_stay(image: Image) -> None:
 def test_text_in_another_character_set_is_still_readable(image: Image) -> None:
     there = image(SpecificCharacterSet="ISO_IR 100", PatientName="Müller^Jürgen")
     there.StudyDescription = "Schädel"
+    region = Dataset()
+    region.CodeMeaning = "Schädel"
+    there.AnatomicRegionSequence = Sequence([region])
     buffer = BytesIO()
     there.save_as(buffer, enforce_file_format=True)
     buffer.seek(0)
     made = coerced(dcmread(buffer))
     assert made.SpecificCharacterSet == "ISO_IR 192"
     assert made.StudyDescription == "Schädel"
+    assert made.AnatomicRegionSequence[0].CodeMeaning == "Schädel"
     assert before(made).PatientName == "Müller^Jürgen"
 
 
