@@ -29,8 +29,7 @@ from labsim.systems.importer.asking import Asking, status_of
 from labsim.systems.importer.coercion import Coercion, Destination
 from labsim.systems.importer.identity import Match, compare, described
 from labsim.systems.importer.queue import Import, Queue, copy_name, studies_of
-from labsim.systems.importer.steps import import_begun, imported_series
-from labsim.systems.performed_step import mpps_set
+from labsim.systems.importer.steps import import_begun, import_completed
 from labsim.systems.records import Patient
 from labsim.table import Table
 from labsim.wire.dimse import DicomNode, Peer
@@ -525,8 +524,8 @@ class Importer(System):
         return "" if taken else answer
 
     def _end_step(self, number: int) -> None:
-        series = imported_series(self._queue.images(number, sent=True))
-        changes = mpps_set("COMPLETED", self.facility.clock.now(), series)
+        images = self._queue.images(number, sent=True)
+        changes = import_completed(images, self.facility.clock.now())
         uid = self._queue.mpps_uid(number)
         self._tell_ris(lambda ris: ris.send_n_set(changes, MPPS, uid), "MPPS N-SET")
 

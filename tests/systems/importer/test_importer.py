@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from labsim.clock import ManualClock
 from labsim.errors import AssociationFailed, ConfigurationError, DimseFailed, LabError, NotFound
 from labsim.media import Limits, outside_disc
 from labsim.media.outside import Outsider
+from labsim.site import Site
 from labsim.systems.importer.identity import plain
 from labsim.systems.records import Patient, Procedure
 
@@ -328,3 +330,11 @@ def test_a_ris_that_refuses_a_step_says_why(hospital: Hospital, tmp_path: Path) 
     hospital.importer.db.run("UPDATE imports SET state = 'INCOMPLETE'")
     with pytest.raises(DimseFailed, match="N-SET failed"):
         hospital.importer.send(number)  # the step is COMPLETED and may not be updated
+
+
+def test_an_importer_with_the_title_of_the_archive_is_no_site(tmp_path: Path) -> None:
+    text = (files("labsim.sites") / "community.toml").read_text(encoding="utf-8")
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(text.replace('ae_title = "IMPORT"', 'ae_title = "PACS"'), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="two systems have the AE title 'PACS'"):
+        Site.load(wrong)
