@@ -15,7 +15,7 @@ import labsim
 from labsim.errors import LabError
 from labsim.hospital import Hospital
 from labsim.systems.catalogue import examinations
-from labsim.systems.importer import Reading
+from labsim.systems.importer.discs import Reading
 from labsim.tools import Import
 
 

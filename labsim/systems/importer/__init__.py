@@ -7,34 +7,30 @@ Workflow, IRWF).
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pynetdicom import build_context, evt
-from pynetdicom.association import Association
-from pynetdicom.presentation import PresentationContext
 
-from labsim.errors import ConfigurationError, DimseFailed, LabError
+from labsim.errors import ConfigurationError, LabError
 from labsim.ids import is_ae_title, make_uid
-from labsim.media.reading import Content, Limits, opened, read_disc
+from labsim.media.reading import Limits, opened, read_disc
 from labsim.site import ImporterSite, Site
 from labsim.sop_classes import MPPS, VERIFICATION
 from labsim.systems.facility import Facility, System, text_of
 from labsim.systems.importer import queue
-from labsim.systems.importer.asking import Asking, status_of
+from labsim.systems.importer.asking import Asking
 from labsim.systems.importer.coercion import Coercion, Destination
+from labsim.systems.importer.discs import Reading, keep_disc
 from labsim.systems.importer.identity import Match, compare, described
-from labsim.systems.importer.queue import Import, Queue, copy_name, studies_of
+from labsim.systems.importer.queue import Import, Queue
+from labsim.systems.importer.sending import Sending
 from labsim.systems.importer.steps import import_begun, import_completed
 from labsim.systems.records import Patient
 from labsim.table import Table
 from labsim.wire.dimse import DicomNode, Peer
 from labsim.wire.network import Address
-from labsim.wire.status import describe_status
 
 _SCHEMA = (
     queue.SCHEMA
@@ -48,48 +44,6 @@ CREATE TABLE IF NOT EXISTS peers (
 """
 )
 SERVICES = ("worklist", "mpps", "query", "store")
-_MOST_CONTEXTS = 128  # an association has no more presentation contexts (PS3.8 9.3.2.2)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What came of reading a disc.
-
-    Parameters
-    ----------
-    disc : str
-        Its name.
-    imports : list of Import
-        The studies that wait for a clerk now.
-    refused : list of (file, reason)
-        Files that were not taken.
-    mismatches : list of (file, reason)
-        Where DICOMDIR and files do not agree.
-    """
-
-    disc: str
-    imports: list[Import]
-    refused: list[tuple[str, str]]
-    mismatches: list[tuple[str, str]]
-
-    def table(self) -> Table:
-        """Return what was found wrong."""
-        rows = [("refused", *finding) for finding in self.refused]
-        rows += [("DICOMDIR", *finding) for finding in self.mismatches]
-        images = sum(study.images for study in self.imports)
-        caption = (
-            f"{self.disc}: {len(self.imports)} studies with {images} images wait to be reconciled, "
-            f"{len(self.refused)} files refused, {len(self.mismatches)} remarks on the DICOMDIR"
-        )
-        return Table(("what", "file", "reason"), rows, caption)
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 class Importer(System):
@@ -116,6 +70,7 @@ class Importer(System):
         self._queue = Queue(self.db)
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
         self._asking = Asking(self._dicom, self.peer, facility.issuer)
+        self._sending = Sending(self._dicom, self.peer, self._queue, self._discs)
         if self.db.next("configured") == 1:
             ris = (site.ris.ae_title, site.ris.host, site.ris.dicom_port)
             pacs = (site.pacs.ae_title, site.pacs.host, site.pacs.dicom_port)
@@ -201,41 +156,22 @@ class Importer(System):
         medium = "CD" if path.is_dir() else "file"
         with opened(path, limits) as (folder, not_unpacked):
             content = read_disc(folder, limits)
+            content = replace(content, refused=[*not_unpacked, *content.refused])
             try:
-                number, numbers = self._keep(path.name, medium, content, not_unpacked)
+                number, numbers = keep_disc(
+                    self.db, self._queue, self._discs, path.name, medium, content, self.now()
+                )
             except OSError as error:
                 raise ConfigurationError(
                     f"{path.name} cannot be copied: {error.strerror}.",
                     "Look whether the disc can be read and the importer's own has room.",
                 ) from error
-        refused = [*not_unpacked, *content.refused]
         studies = [self._queue.get(study) for study in numbers]
-        reading = Reading(path.name, studies, refused, content.mismatches)
+        reading = Reading(path.name, studies, content.refused, content.mismatches)
         self.note(f"disc {number} read: {reading.table().caption}")
         for study in studies:
             self._propose(study)
         return reading
-
-    def _keep(
-        self, name: str, medium: str, content: Content, not_unpacked: list[tuple[str, str]]
-    ) -> tuple[int, list[int]]:
-        """Copy the files of a disc, which is taken out again, and enter them into the queue."""
-        with self.db.transaction():
-            disc = self._queue.add_disc(name, medium, self.now())
-            self._queue.add_findings(disc, "refused", [*not_unpacked, *content.refused])
-            self._queue.add_findings(disc, "DICOMDIR", content.mismatches)
-            copies = 0
-            numbers = []
-            for images in studies_of(content.images):
-                entries = []
-                for image in images:
-                    copies += 1
-                    target = self._discs / copy_name(disc, copies)
-                    target.parent.mkdir(exist_ok=True)
-                    shutil.copyfile(image.path, target)
-                    entries.append((image, copy_name(disc, copies).as_posix()))
-                numbers.append(self._queue.add_study(disc, entries))
-        return disc, numbers
 
     def _propose(self, study: Import) -> None:
         """Keep who fits best at this moment, for the list of what waits."""
@@ -374,7 +310,7 @@ class Importer(System):
         uid = make_uid("import step", self.facility.seed, self.name, self.db.next("step"))
         medium, now = self._queue.medium(number), self.facility.clock.now()
         begun = import_begun(study, to, self.ae_title, medium, now, uid)
-        self._tell_ris(lambda ris: ris.send_n_create(begun, MPPS, uid), "MPPS N-CREATE")
+        self._sending.tell_ris(lambda ris: ris.send_n_create(begun, MPPS, uid), "MPPS N-CREATE")
         kept = json.dumps(asdict(to), ensure_ascii=False)
         self._queue.change(number, state="INCOMPLETE", destination=kept, mpps_uid=uid)
         what = f"study {number} from {study.source} is {described(to.patient)}"
@@ -491,53 +427,15 @@ class Importer(System):
             )
 
     def _store(self, number: int, to: Destination) -> str:
-        """Send what is not sent, and return why some was not; empty if the archive has all."""
-        images = self._queue.images(number, sent=False)
         source = self._queue.get(number).source
         coercion = Coercion(self.ae_title, self.facility.institution, self.facility.clock.now())
-        kinds = dict.fromkeys((image["sop_class"], image["syntax"]) for image in images)
-        problem = ""
-        for batch in _batches([build_context(*kind) for kind in kinds]):
-            accepted = {(c.abstract_syntax, c.transfer_syntax[0]) for c in batch}
-            mine = [i for i in images if (i["sop_class"], i["syntax"]) in accepted]
-            try:
-                with self._dicom.associate(self.peer("store"), batch) as archive:
-                    for image in mine:
-                        dataset = dcmread(self._discs / image["file"])
-                        coercion.apply(dataset, to, source)
-                        problem = self._send_one(archive, image["id"], dataset) or problem
-            except (LabError, OSError, RuntimeError) as error:
-                # RuntimeError: the association has ended.
-                problem = error.what if isinstance(error, LabError) else str(error)
-        return problem
-
-    def _send_one(self, archive: Association, image: int, dataset: Dataset) -> str:
-        """Send one image, and return why it was not taken; empty if it was."""
-        try:
-            code = status_of(archive.send_c_store(dataset), "C-STORE")
-        except ValueError as error:  # no accepted presentation context fits
-            answer, taken = str(error), False
-        else:
-            answer = describe_status(code)
-            taken = code == 0x0000 or 0xB000 <= code <= 0xBFFF
-        self._queue.answered(image, taken, answer)
-        return "" if taken else answer
+        return self._sending.store(number, lambda image: coercion.apply(image, to, source))
 
     def _end_step(self, number: int) -> None:
         images = self._queue.images(number, sent=True)
         changes = import_completed(images, self.facility.clock.now())
         uid = self._queue.mpps_uid(number)
-        self._tell_ris(lambda ris: ris.send_n_set(changes, MPPS, uid), "MPPS N-SET")
-
-    def _tell_ris(
-        self, request: Callable[[Association], tuple[Dataset, Dataset | None]], name: str
-    ) -> None:
-        with self._dicom.associate(self.peer("mpps"), [build_context(MPPS)]) as ris:
-            status, _ = request(ris)
-        code = status_of(status, name)
-        if code != 0x0000 and not 0x0001 <= code <= 0x00FF and code not in (0x0107, 0x0116):
-            comment = f" ({status.ErrorComment})" if "ErrorComment" in status else ""
-            raise DimseFailed(f"{name} failed: {describe_status(code)}{comment}.", status=code)
+        self._sending.tell_ris(lambda ris: ris.send_n_set(changes, MPPS, uid), "MPPS N-SET")
 
     def _note(self, number: int, what: str, kind: str = "state") -> None:
         study, to = self._queue.get(number), self._queue.destination(number)
@@ -553,10 +451,3 @@ class Importer(System):
     def table(self) -> Table:
         """Return every study that came on a disc."""
         return self.imports()
-
-
-def _batches(contexts: list[PresentationContext]) -> list[list[PresentationContext]]:
-    return [
-        contexts[first : first + _MOST_CONTEXTS]
-        for first in range(0, len(contexts), _MOST_CONTEXTS)
-    ]
