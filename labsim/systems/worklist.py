@@ -9,6 +9,9 @@ from pydicom.sequence import Sequence
 
 from labsim.systems.catalogue import CODING_SCHEME
 
+# Order priority (HL7 table 0027) as Requested Procedure Priority (PS3.3 C.4.11).
+_PRIORITY = {"R": "ROUTINE", "A": "HIGH", "S": "STAT"}
+
 
 def worklist_keys(modality: str, station: str, date: str, accession: str = "") -> Dataset:
     """Return the Identifier of a worklist query: what a scanner asks, and what it wants to know."""
@@ -66,7 +69,7 @@ def worklist_entry(row: sqlite3.Row) -> Dataset:
     entry.PatientState = ""
     entry.ConfidentialityConstraintOnPatientDataDescription = ""
     entry.AdmissionID = row["visit"]
-    entry.CurrentPatientLocation = "OUT"
+    entry.CurrentPatientLocation = row["location"]
     entry.AccessionNumber = row["accession"]
     entry.ReferringPhysicianName = row["provider"]
     entry.RequestingPhysician = row["provider"]
@@ -76,7 +79,7 @@ def worklist_entry(row: sqlite3.Row) -> Dataset:
     entry.RequestedProcedureID = row["procedure_id"]
     entry.RequestedProcedureDescription = row["description"]
     entry.RequestedProcedureCodeSequence = Sequence([_code(row)])
-    entry.RequestedProcedurePriority = "ROUTINE"
+    entry.RequestedProcedurePriority = _PRIORITY[row["priority"]]
     entry.ReasonForTheRequestedProcedure = row["reason"]
     entry.PatientTransportArrangements = ""
     entry.PlacerOrderNumberImagingServiceRequest = row["placer_order"]

@@ -21,7 +21,8 @@ from labsim.sop_classes import (
     VERIFICATION,
 )
 from labsim.systems.facility import Facility, System, text_of
-from labsim.systems.messages import patient_of, prior_of
+from labsim.systems.messages import UPDATES, patient_of, prior_of
+from labsim.systems.order_messages import study_of
 from labsim.systems.pacs import commitment, entities, index
 from labsim.systems.pacs.entities import Entities, Entity
 from labsim.systems.pacs.files import FileStore
@@ -102,7 +103,8 @@ class Pacs(System):
         port = self._hl7.listen(
             {
                 "ORM^O01": Taken("RAD-4", self._take_order),
-                "ADT^A08": Taken("RAD-12", self._take_update),
+                "OMI^O23": Taken("RAD-4", self._take_order),
+                **{kind: Taken("RAD-12", self._take_update) for kind in UPDATES},
                 "ADT^A40": Taken("RAD-12", self._take_merge),
             },
             self.fixed_port("mllp"),
@@ -326,12 +328,12 @@ class Pacs(System):
     # HL7
 
     def _take_order(self, message: Message) -> None:
-        """Take in ORM^O01: a study is announced (RAD-4), or will not come (RAD-13)."""
+        """Take in ORM^O01 or OMI^O23: a study will come (RAD-4), otherwise or not (RAD-13)."""
         patient = patient_of(message, self.facility.issuer)
-        study_uid = message["ZDS-1.1"]
+        study_uid, accession = study_of(message).study_uid, study_of(message).accession
         if message["ORC-1"] == "CA":
             self.db.run("DELETE FROM expected_studies WHERE study_uid = ?", study_uid)
-            keys = {"accession": message["OBR-18"], "study_uid": study_uid}
+            keys = {"accession": accession, "study_uid": study_uid}
             self.note("study announced before will not come", patient_id=patient.patient_id, **keys)
             return
         if study_uid:
@@ -339,14 +341,14 @@ class Pacs(System):
                 "expected_studies",
                 "study_uid",
                 study_uid=study_uid,
-                accession=message["OBR-18"],
+                accession=accession,
                 patient_id=patient.patient_id,
                 description=message["OBR-4.2"],
                 announced_at=self.now(),
             )
             self.note(
                 f"study announced: {message['OBR-4.2']}",
-                accession=message["OBR-18"],
+                accession=accession,
                 study_uid=study_uid,
                 patient_id=patient.patient_id,
             )
@@ -359,7 +361,7 @@ class Pacs(System):
         self.note(what, patient_id=kept.patient_id)
 
     def _take_update(self, message: Message) -> None:
-        """Take in ADT^A08 (RAD-12): correct the patient in the index."""
+        """Take in ADT^A08 and its like (RAD-12): correct the patient in the index."""
         patient = patient_of(message, self.facility.issuer)
         known = self._index.update_patient(patient)
         text = "updated" if known else "has no images here yet: kept for those to come"

@@ -180,8 +180,16 @@ class Index:
             patient.issuer,
         )
         if not changed:
-            name_key = first_group(patient.name)
-            self._db.insert("patients", **vars(patient), name_key=name_key, corrected=1)
+            self._db.insert(
+                "patients",
+                patient_id=patient.patient_id,
+                issuer=patient.issuer,
+                name=patient.name,
+                name_key=first_group(patient.name),
+                birth_date=patient.birth_date,
+                sex=patient.sex,
+                corrected=1,
+            )
         return bool(
             self._db.value(
                 "SELECT COUNT(*) FROM studies st JOIN patients p ON p.id = st.patient "

@@ -22,7 +22,6 @@ from labsim.systems.worklist import worklist_entry
 from labsim.table import Table
 from labsim.wire.dimse import DicomNode
 from labsim.wire.matching import matches, project, unsupported
-from labsim.wire.mllp import Taken
 from labsim.wire.network import Address
 
 
@@ -45,15 +44,7 @@ class Ris(Intake, Reporting):
     def start(self) -> None:
         """Listen for orders, worklist queries and performed procedure steps."""
         own = self._site.ris
-        port = self._hl7.listen(
-            {
-                "ADT^A04": Taken("RAD-1", self._take_patient),
-                "ADT^A08": Taken("RAD-12", self._take_update),
-                "ADT^A40": Taken("RAD-12", self._take_merge),
-                "ORM^O01": Taken("RAD-2", self._take_order),
-            },
-            self.fixed_port("mllp"),
-        )
+        port = self._hl7.listen(self._taken(), self.fixed_port("mllp"))
         self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
         port = self._dicom.listen(
             [

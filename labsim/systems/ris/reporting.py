@@ -7,7 +7,7 @@ import sqlite3
 from labsim.errors import ConfigurationError
 from labsim.systems.messages import patient_segments
 from labsim.systems.records import Result
-from labsim.systems.ris.tables import RisTables, patient_of_row
+from labsim.systems.ris.tables import RisTables, patient_of_row, visit_of_row
 from labsim.wire.hl7 import Message, escape, segment, timestamp
 
 
@@ -120,7 +120,7 @@ class Reporting(RisTables):
         obr = self._obr(row) | {22: now, 24: row["modality"], 25: status}
         message = Message.build(
             header,
-            *patient_segments(patient_of_row(row), row["visit"]),
+            *patient_segments(patient_of_row(row), visit_of_row(row)),
             segment("ORC", orc),
             segment("OBR", obr | {32: f"&{escape(family)}&{escape(given)}"}),
             segment(
