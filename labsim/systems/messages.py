@@ -78,7 +78,7 @@ def visit_segment(visit: Visit) -> str:
         7: provider_field(visit.attending) if visit.attending else "",
         19: f"{escape(visit.visit)}^^^{escape(visit.issuer)}",
     }
-    times = {44: visit.admitted, 45: visit.discharged} if visit.patient_class == "I" else {}
+    times = {44: visit.admitted, 45: visit.discharged}
     told = {n: timestamp(datetime.fromisoformat(time)) for n, time in times.items() if time}
     return segment("PV1", pv1 | told)
 

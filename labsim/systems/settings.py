@@ -29,7 +29,9 @@ class Choice:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, system: System, owner: type | None = None) -> str:
+    def __get__(self, system: System | None, owner: type | None = None) -> str:
+        if system is None:  # somebody looks at the class
+            return self._name
         return str(system.db.value("SELECT value FROM settings WHERE name = ?", self._name))
 
     def __set__(self, system: System, value: str) -> None:

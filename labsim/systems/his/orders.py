@@ -146,11 +146,15 @@ class Orders(Registration):
         NotFound
             If there is no such order or examination.
         ConfigurationError
-            If the priority is none.
+            If the priority is none, or the examination has begun as far as the HIS knows.
         DeliveryFailed
             If the RIS refused, because the examination has begun; the order stays then.
         """
         old = self.order(placer_order)
+        if old.status not in ("ORDERED", "SCHEDULED"):
+            raise ConfigurationError(
+                f"Too late: order {placer_order} is {old.status}.", "Place another order."
+            )
         examination(code or old.code)
         if priority and priority not in PRIORITIES:
             raise ConfigurationError(f"{priority!r} is no priority.", "Use R, A or S.")
