@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -27,8 +29,39 @@ _UNDEFINED_LENGTH = 0xFFFFFFFF
 _STATUS_OF = {DuplicateInstance: 0x0111, WrongPatient: 0xC001}
 
 
+@dataclass(frozen=True)
+class StoredInstance:
+    """What has just been taken in.
+
+    Parameters
+    ----------
+    header : Dataset
+        The data set without its pixels.
+    file : str
+        Its path below the folder ``files``.
+    calling : str
+        AE title that sent it.
+    new : bool
+        False if it took the place of an older instance with its UID.
+    """
+
+    header: Dataset
+    file: str
+    calling: str
+    new: bool
+
+
 class Storing:
     """Takes images in: first the file, then the index, then the answer.
+
+    Attributes
+    ----------
+    on_stored : list of callables
+        What is to be done after an instance was stored, such as routing. Each
+        is called with a `StoredInstance` on the PACS's worker, so the sender
+        has its answer already; one that raises is journaled, and the others
+        are called all the same. What a stop of the system cuts off is not
+        called again: whoever needs that takes it up when the system resumes.
 
     Parameters
     ----------
@@ -47,6 +80,7 @@ class Storing:
         self._index = index
         self._files = files
         self._entities = entities
+        self.on_stored: list[Callable[[StoredInstance], None]] = []
 
     def store(self, event: evt.Event) -> int | Dataset:
         """Answer a C-STORE; what is answered with success is on disk and in the index."""
@@ -78,16 +112,33 @@ class Storing:
         )
         return 0x0000
 
+    def _tell(self, stored: StoredInstance) -> None:
+        if self.on_stored:
+            # Refused once the system stops; what it would have said is on disk.
+            with contextlib.suppress(RuntimeError):
+                self._system.worker.submit(self._call_each, stored)
+
+    def _call_each(self, stored: StoredInstance) -> None:
+        for follow in self.on_stored:
+            try:
+                follow(stored)
+            except Exception as error:  # one that fails must not keep the others from theirs
+                why = error.what if isinstance(error, LabError) else repr(error)
+                self._note_image(stored.header, f"after storing: {why}", kind="error")
+
     def _keep(self, data: bytes, header: FileDataset, calling: str) -> bool:
         new: list[bool] = []
+        names: list[str] = []
 
         def commit(name: str, move: Callable[[], None]) -> None:
             with self._system.db.transaction():
                 new.append(self._index.add(header, self._stored(data, header, name, calling)))
                 move()
+            names.append(name)
 
         uids = (header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID)
         self._files.keep(data, tuple(map(str, uids)), commit)
+        self._tell(StoredInstance(header, names[0], calling, new[0]))
         return new[0]
 
     def repair(self) -> None:
