@@ -12,7 +12,7 @@ import functools
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from socketserver import TCPServer
@@ -78,6 +78,8 @@ class Call:
 Rejection = tuple[int, int, int]
 Admission = Callable[[Call], Rejection | None]
 Handlers = Sequence[tuple[evt.EventType, Callable[..., Any]]]
+# Answers a request with all its answers: association, request, presentation context ID.
+Service = Callable[[Association, Any, int], None]
 
 
 def instance_of(event: evt.Event) -> str:
@@ -116,6 +118,7 @@ class DicomNode:
         contexts: Sequence[PresentationContext],
         handlers: Handlers,
         *,
+        services: Mapping[type, Service] | None = None,
         admit: Admission | None = None,
         port: int = 0,
     ) -> int:
@@ -128,6 +131,9 @@ class DicomNode:
         handlers : sequence of (event, callable)
             What answers each DIMSE request. A handler that raises is answered
             with 0x0110 Processing failure and journaled.
+        services : mapping, optional
+            What answers the requests of a kind, such as ``C_MOVE``, in the
+            place of pynetdicom's own service.
         admit : callable, optional
             Decides on a `Call`; returns None or what to reject it with.
         port : int
@@ -147,7 +153,8 @@ class DicomNode:
         entity.require_called_aet = True
         entity.maximum_associations = 64
         bound = [(event, self._guard(event, handler)) for event, handler in handlers]
-        request = [(evt.EVT_REQUESTED, functools.partial(self._requested, admit))]
+        requested = functools.partial(self._requested, admit, services or {})
+        request = [(evt.EVT_REQUESTED, requested)]
         try:
             self._server = cast(
                 _Listener,
@@ -319,7 +326,9 @@ class DicomNode:
         entity.maximum_pdu_size = 0  # unlimited: fewer, larger writes
         return entity
 
-    def _requested(self, admit: Admission | None, event: evt.Event) -> None:
+    def _requested(
+        self, admit: Admission | None, services: Mapping[type, Service], event: evt.Event
+    ) -> None:
         request = event.assoc.requestor.primitive
         assert request is not None
         call = Call(
@@ -331,6 +340,10 @@ class DicomNode:
             ),
         )
         event.assoc.requestor.ae_title = request.calling_ae_title
+        if services:
+            # pynetdicom has no place where a service of its own could be replaced.
+            serve = functools.partial(_serve, services, event.assoc)
+            event.assoc.__dict__["_serve_request"] = serve
         # A wrong called title is pynetdicom's to reject, with 1/1/7.
         rejection = admit(call) if admit and call.called == self.ae_title else None
         if rejection:
@@ -370,11 +383,15 @@ class DicomNode:
 
         return guarded
 
-    def _handler_failed(self, request: evt.Event, error: Exception) -> Dataset:
+    def failed_to_answer(self, request: evt.Event, error: Exception) -> str:
+        """Write into the journal why a request could not be processed, and return it."""
         text = error.what if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
         what = f"{self.ae_title} could not process a request: {text}"
         self._log.error(what, association=request.assoc)
-        return failure(PROCESSING_FAILURE, text)
+        return text
+
+    def _handler_failed(self, request: evt.Event, error: Exception) -> Dataset:
+        return failure(PROCESSING_FAILURE, self.failed_to_answer(request, error))
 
 
 class _Entity(AE):
@@ -417,6 +434,24 @@ class _Shared(list[PresentationContext]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
         return self
+
+
+def _serve(
+    services: Mapping[type, Service], association: Association, request: Any, context_id: int
+) -> None:
+    """Answer a request, in the place of pynetdicom's method."""
+    service = services.get(type(request))
+    accepted = association._accepted_cx.get(context_id)
+    if service is None or accepted is None or not request.is_valid_request:
+        Association._serve_request(association, request, context_id)
+        return
+    association.dimse.cancel_req = {}
+    association._is_paused = True  # so that sub-operations may go the same way
+    try:
+        service(association, request, context_id)
+    finally:
+        association._is_paused = False
+        association.dimse.cancel_req = {}
 
 
 def _end(association: Association) -> None:

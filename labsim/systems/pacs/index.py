@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from labsim.database import Database
 from labsim.errors import LabError
 from labsim.systems.facility import text_of
+from labsim.systems.pacs.documents import keys_of
 from labsim.systems.records import Patient
 from labsim.wire.matching import name_key
 
@@ -20,7 +21,10 @@ CREATE TABLE IF NOT EXISTS patients (
     patient_id  TEXT NOT NULL,
     issuer      TEXT NOT NULL,
     name        TEXT NOT NULL,
-    name_key    TEXT NOT NULL,      -- the first component group, case folded, for matching
+    -- The three component groups, case folded, for matching (PS3.5 6.2.1)
+    name_key        TEXT NOT NULL,
+    ideographic_key TEXT NOT NULL DEFAULT '',
+    phonetic_key    TEXT NOT NULL DEFAULT '',
     birth_date  TEXT NOT NULL,
     sex         TEXT NOT NULL,
     corrected   INTEGER NOT NULL DEFAULT 0,  -- 1: differs from the files, replaced when sent
@@ -34,6 +38,8 @@ CREATE TABLE IF NOT EXISTS merged_patients (
     PRIMARY KEY (patient_id, issuer)
 );
 CREATE INDEX IF NOT EXISTS patients_by_name ON patients (name_key);
+CREATE INDEX IF NOT EXISTS patients_by_ideographic ON patients (ideographic_key);
+CREATE INDEX IF NOT EXISTS patients_by_phonetic ON patients (phonetic_key);
 CREATE TABLE IF NOT EXISTS studies (
     id          INTEGER PRIMARY KEY,
     patient     INTEGER NOT NULL REFERENCES patients,
@@ -74,7 +80,9 @@ CREATE TABLE IF NOT EXISTS instances (
     file            TEXT NOT NULL,  -- below the folder "files"
     bytes           INTEGER NOT NULL,
     received_from   TEXT NOT NULL,  -- calling AE title
-    received_at     TEXT NOT NULL
+    received_at     TEXT NOT NULL,
+    availability    TEXT NOT NULL DEFAULT 'ONLINE',  -- Instance Availability (0008,0056)
+    keys            TEXT NOT NULL DEFAULT ''         -- DICOM JSON of documents.KEYS
 );
 CREATE INDEX IF NOT EXISTS instances_by_series ON instances (series);
 """
@@ -169,19 +177,19 @@ class Index:
         A patient without images is kept too, because images that were taken
         before the correction may still come.
         """
+        keys = name_keys(patient.name)
         changed = self._db.run(
-            "UPDATE patients SET name = ?, name_key = ?, birth_date = ?, sex = ?, corrected = 1 "
-            "WHERE patient_id = ? AND issuer = ?",
+            "UPDATE patients SET name = ?, name_key = ?, ideographic_key = ?, phonetic_key = ?, "
+            "birth_date = ?, sex = ?, corrected = 1 WHERE patient_id = ? AND issuer = ?",
             patient.name,
-            first_group(patient.name),
+            *keys.values(),
             patient.birth_date,
             patient.sex,
             patient.patient_id,
             patient.issuer,
         )
         if not changed:
-            name_key = first_group(patient.name)
-            self._db.insert("patients", **vars(patient), name_key=name_key, corrected=1)
+            self._db.insert("patients", **vars(patient), **keys, corrected=1)
         return bool(
             self._db.value(
                 "SELECT COUNT(*) FROM studies st JOIN patients p ON p.id = st.patient "
@@ -260,6 +268,15 @@ class Index:
         found = self.instances("IMAGE", {"i.sop_uid": [sop_uid]})
         return found[0] if found else None
 
+    def set_availability(self, sop_uids: Iterable[str], availability: str) -> None:
+        """Say how fast instances can be had, such as ``ONLINE`` or ``NEARLINE``.
+
+        Queries return it as Instance Availability (0008,0056), of a study or
+        series that of its least available instance.
+        """
+        statement = "UPDATE instances SET availability = ? WHERE sop_uid = ?"
+        self._db.run_many(statement, [(availability, uid) for uid in sop_uids])
+
     def files(self) -> set[str]:
         """Return the file of every instance."""
         return {row["file"] for row in self._db.rows("SELECT file FROM instances")}
@@ -287,7 +304,7 @@ class Index:
             patient_id=patient_id,
             issuer=issuer,
             name=name,
-            name_key=first_group(name),
+            **name_keys(name),
             birth_date=date_of(header.get("PatientBirthDate")),
             sex=text_of(header.get("PatientSex")),
         )
@@ -346,7 +363,7 @@ class Index:
             rows=text_of(header.get("Rows")),
             columns=text_of(header.get("Columns")),
             frames=text_of(header.get("NumberOfFrames")),
-            **stored,
+            **({"keys": keys_of(header)} | dict(stored)),
         )
         return known is None
 
@@ -371,6 +388,12 @@ UNIQUE_KEYS: Mapping[str, str] = {
 def date_of(value: object) -> str:
     """Return a date as eight digits; ACR-NEMA wrote 1993.08.22, and such files exist."""
     return text_of(value).replace(".", "")
+
+
+def name_keys(name: str) -> dict[str, str]:
+    """Return the columns by which a name is found, one for each component group."""
+    groups = [name_key(group) for group in name.split("=")] + ["", ""]
+    return dict(zip(("name_key", "ideographic_key", "phonetic_key"), groups, strict=False))
 
 
 def first_group(name: str) -> str:

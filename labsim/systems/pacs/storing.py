@@ -12,6 +12,7 @@ from typing import Any
 from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.errors import InvalidDicomError
 from pynetdicom import evt
 
 from labsim.errors import LabError
@@ -20,11 +21,13 @@ from labsim.systems.facility import System, text_of
 from labsim.systems.pacs.entities import Entities
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import INDEXED, DuplicateInstance, Index, WrongPatient
+from labsim.systems.pacs.settings import Settings
 from labsim.wire.association_log import dicom_keys
+from labsim.wire.charset import readable
 from labsim.wire.dimse import instance_of
 from labsim.wire.status import failure
 
-_LONG_VALUE = 4096  # bytes; no attribute of the index is longer
+_LONG_VALUE = 65536  # bytes; no attribute of the index is longer
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _STATUS_OF = {DuplicateInstance: 0x0111, WrongPatient: 0xC001}
 
@@ -73,13 +76,23 @@ class Storing:
         Its files.
     entities : Entities
         Who may store.
+    settings : Settings
+        What becomes of a second instance with the UID of the first.
     """
 
-    def __init__(self, system: System, index: Index, files: FileStore, entities: Entities) -> None:
+    def __init__(
+        self,
+        system: System,
+        index: Index,
+        files: FileStore,
+        entities: Entities,
+        settings: Settings,
+    ) -> None:
         self._system = system
         self._index = index
         self._files = files
         self._entities = entities
+        self._settings = settings
         self.on_stored: list[Callable[[StoredInstance], None]] = []
 
     def store(self, event: evt.Event) -> int | Dataset:
@@ -89,7 +102,7 @@ class Storing:
             return refused
         data = event.encoded_dataset()
         try:
-            header = _header(data)
+            header, wrong = _header(data)
         except _Unreadable as error:
             return failure(error.status, error.what)
         if (str(header.SOPInstanceUID), str(header.SOPClassUID)) != (
@@ -100,6 +113,9 @@ class Storing:
         calling = event.assoc.requestor.ae_title.strip()
         try:
             new = self._keep(data, header, calling)
+        except _KeptFirst as error:
+            self._note_image(header, error.what)
+            return 0x0000
         except (DuplicateInstance, WrongPatient) as error:
             self._note_image(header, f"image refused: {error.what}", kind="error")
             return failure(_STATUS_OF[type(error)], error.what)
@@ -110,7 +126,13 @@ class Storing:
         self._note_image(
             header, "image stored" if new else "image stored again, in place of the old"
         )
+        self._complain(header, wrong)
         return 0x0000
+
+    def _complain(self, header: Dataset, wrong: list[str]) -> None:
+        if wrong:  # one line for an image
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            self._note_image(header, f"indexed as far as it can be read: {wrong[0]}{more}", "error")
 
     def _tell(self, stored: StoredInstance) -> None:
         if self.on_stored:
@@ -132,6 +154,7 @@ class Storing:
 
         def commit(name: str, move: Callable[[], None]) -> None:
             with self._system.db.transaction():
+                self._judge_duplicate(data, header)
                 new.append(self._index.add(header, self._stored(data, header, name, calling)))
                 move()
             names.append(name)
@@ -141,12 +164,31 @@ class Storing:
         self._tell(StoredInstance(header, names[0], calling, new[0]))
         return new[0]
 
+    def _judge_duplicate(self, data: bytes, header: FileDataset) -> None:
+        """Raise what keeps an instance out whose UID is in the archive already."""
+        known = self._index.find(str(header.SOPInstanceUID))
+        if known is None:
+            return
+        try:
+            same = data.endswith(self._files.encoded(known.file)[1])
+        except (OSError, InvalidDicomError, AttributeError):
+            return  # the first is lost, so this one takes its place
+        same = same and known.transfer_syntax == header.file_meta.TransferSyntaxUID
+        policy = self._settings.get("duplicates")
+        if same:
+            raise _KeptFirst("image sent again, the same as before: nothing changed")
+        if known.series_uid != str(header.SeriesInstanceUID) or policy == "replace":
+            return  # the index refuses what is in another series
+        if policy == "reject":
+            raise DuplicateInstance("Another instance with this UID is in the archive.")
+        raise _KeptFirst("image sent again with other content: the first is kept")
+
     def repair(self) -> None:
         """Index what a killed process had moved into place and not entered."""
         for name in sorted(self._files.names() - self._index.files()):
             data = self._files.path(name).read_bytes()
             try:
-                header = _header(data)
+                header, wrong = _header(data)
                 self._index.add(header, self._stored(data, header, name, calling=""))
             except LabError as error:
                 self._system.note(
@@ -154,6 +196,7 @@ class Storing:
                 )
             else:
                 self._note_image(header, "image found without an entry, and indexed")
+                self._complain(header, wrong)
 
     def _stored(self, data: bytes, header: FileDataset, name: str, calling: str) -> dict[str, Any]:
         return {
@@ -173,6 +216,10 @@ class Storing:
         )
 
 
+class _KeptFirst(LabError):
+    """The archive keeps what it has, and the sender hears success."""
+
+
 class _Unreadable(LabError):
     """A data set that the archive cannot take, with the status that says so."""
 
@@ -181,8 +228,8 @@ class _Unreadable(LabError):
         self.status = status
 
 
-def _header(data: bytes) -> FileDataset:
-    """Read a data set, and skip over its pixels.
+def _header(data: bytes) -> tuple[FileDataset, list[str]]:
+    """Read a data set, and skip over its pixels; return what is wrong with its text, too.
 
     Raises
     ------
@@ -192,6 +239,7 @@ def _header(data: bytes) -> FileDataset:
     try:
         header = dcmread(BytesIO(data), defer_size=_LONG_VALUE)
         _require_whole(header, len(data))
+        wrong = readable(header)
         uids = {
             keyword: text_of(header.get(keyword))
             for keyword in (
@@ -210,7 +258,7 @@ def _header(data: bytes) -> FileDataset:
             raise _Unreadable(f"{keyword} is missing", 0xA900)
         if not is_uid(uid):
             raise _Unreadable(f"{keyword} is not a UID", 0xC000)
-    return header
+    return header, wrong
 
 
 def _require_whole(header: FileDataset, length: int) -> None:
