@@ -161,6 +161,8 @@ def _decode_jpeg2000(dataset: FileDataset) -> None:
 def _compress(dataset: FileDataset, target: UID) -> None:
     if "PixelData" not in dataset:
         raise ValueError("there are no pixels to compress")
+    if target not in COMPRESSED:
+        raise ValueError("no codec here writes it")
     if dataset.BitsAllocated not in (8, 16):
         raise ValueError(f"no codec here takes Bits Allocated {dataset.BitsAllocated}")
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
