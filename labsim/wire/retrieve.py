@@ -155,7 +155,11 @@ class RetrieveService:
 
 
 def send_store(
-    association: Association, outgoing: Outgoing, message_id: int, asked: tuple[str, int] | None
+    association: Association,
+    outgoing: Outgoing,
+    message_id: int,
+    asked: tuple[str, int] | None,
+    priority: int = _LOW,
 ) -> Dataset:
     """Send one instance (C-STORE), and return the status.
 
@@ -170,6 +174,8 @@ def send_store(
     asked : (str, int), optional
         As part of a C-MOVE: the AE title that asked for it, and its Message
         ID (PS3.7 9.1.1.1).
+    priority : int
+        Of this request (PS3.7 9.1.1.1).
 
     Returns
     -------
@@ -178,7 +184,7 @@ def send_store(
     """
     request = C_STORE()
     request.MessageID = message_id
-    request.Priority = _LOW
+    request.Priority = priority
     request.AffectedSOPClassUID = UID(outgoing.sop_class)
     request.AffectedSOPInstanceUID = UID(outgoing.sop_uid)
     request.DataSet = BytesIO(outgoing.data)

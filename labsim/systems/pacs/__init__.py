@@ -21,15 +21,27 @@ from labsim.sop_classes import (
     STORAGE_COMMITMENT_INSTANCE,
     VERIFICATION,
 )
-from labsim.systems.facility import Facility, System, text_of
+from labsim.systems.facility import Facility, text_of
 from labsim.systems.messages import patient_of, prior_of
-from labsim.systems.pacs import commitment, documents, entities, index, negotiation, settings
+from labsim.systems.pacs import (
+    commitment,
+    documents,
+    entities,
+    index,
+    negotiation,
+    settings,
+    stewardship,
+)
 from labsim.systems.pacs.entities import Entities, Entity
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
+from labsim.systems.pacs.overlay import Overlay
 from labsim.systems.pacs.retrieving import TOP_LEVEL, Retrieving
+from labsim.systems.pacs.sending import Sending
 from labsim.systems.pacs.settings import Settings
+from labsim.systems.pacs.stewardship import Stewardship
 from labsim.systems.pacs.storing import Storing
+from labsim.systems.pacs.visibility import Visibility
 from labsim.systems.records import Patient
 from labsim.table import Table
 from labsim.wire.dimse import Call, DicomNode, Rejection, instance_of
@@ -44,6 +56,7 @@ _SCHEMA = (
     + index.SCHEMA
     + commitment.SCHEMA
     + settings.SCHEMA
+    + stewardship.SCHEMA
     + """
 CREATE TABLE IF NOT EXISTS expected_studies (
     study_uid    TEXT PRIMARY KEY,
@@ -56,7 +69,7 @@ CREATE TABLE IF NOT EXISTS expected_studies (
 )
 
 
-class Pacs(System):
+class Pacs(Stewardship):
     """Stores images, answers queries, sends images, promises to keep them.
 
     Parameters
@@ -82,9 +95,14 @@ class Pacs(System):
             for part in known:
                 self._entities.register(Entity(part.ae_title, part.host, part.dicom_port))
         self._settings = Settings(self.db)
-        parts = (self._index, self._files, self._entities, self._settings)
-        self._storing = Storing(self, *parts)
-        self._retrieving = Retrieving(self, self._dicom, *parts)
+        parts = (self._index, self._files, self._entities)
+        self._storing = Storing(self, *parts, self._settings)
+        self.visibility = Visibility(self.db, self._index, self._entities)
+        sending = Sending(self._files, Overlay(self.db, site.pacs.ae_title))
+        self._retrieving = Retrieving(
+            *(self, self._dicom, self.visibility, self._entities, self._settings, sending)
+        )
+        self._steward(site.pacs.ae_title, self._dicom, *parts, self._storing, sending)
         self._storing.repair()
 
     def start(self) -> None:
@@ -116,14 +134,18 @@ class Pacs(System):
         self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
 
     def resume(self) -> None:
-        """Report the commitments that waited."""
+        """Take up what waited: corrections, sending, and the reports of commitments."""
+        self._take_up()
         for transaction_uid, requested_by, references in commitment.waiting(self.db):
             self.worker.submit(self._report_commitment, transaction_uid, requested_by, references)
 
     def stop(self) -> None:
         """Stop listening; what was acknowledged is on disk."""
+        self._queue.halt()
         self._dicom.close()
         self._hl7.close()
+        self._queue.close()
+        self.visibility.close()
         super().stop()
 
     # Configuration
@@ -364,7 +386,9 @@ class Pacs(System):
     def _report_commitment(
         self, transaction_uid: str, requested_by: str, references: list[commitment.Reference]
     ) -> None:
-        committed, failed = commitment.judge(references, self._index, self._files)
+        committed, failed = commitment.judge(
+            references, self._index, self._files, self._rejections.is_rejected
+        )
         entity = self._entities.get(requested_by)
         keys = {"commitment_uid": transaction_uid}
         try:
@@ -412,6 +436,7 @@ class Pacs(System):
                 study_uid=study_uid,
                 patient_id=patient.patient_id,
             )
+            self._ordered(message, patient)
 
     def _take_merge(self, message: Message) -> None:
         """Take in ADT^A40 (RAD-12): file the studies of one patient under another."""

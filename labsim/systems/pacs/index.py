@@ -51,6 +51,13 @@ CREATE TABLE IF NOT EXISTS studies (
     description TEXT NOT NULL,
     referring   TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS study_identities (
+    study_uid  TEXT NOT NULL,       -- a study that was moved
+    patient_id TEXT NOT NULL,       -- under whom more of it may still come
+    issuer     TEXT NOT NULL,
+    correction INTEGER NOT NULL,
+    PRIMARY KEY (study_uid, patient_id, issuer)
+);
 CREATE INDEX IF NOT EXISTS studies_by_patient ON studies (patient);
 CREATE INDEX IF NOT EXISTS studies_by_date ON studies (study_date);
 CREATE INDEX IF NOT EXISTS studies_by_accession ON studies (accession);
@@ -313,7 +320,7 @@ class Index:
         uid = str(header.StudyInstanceUID)
         known = self._db.row("SELECT id, patient FROM studies WHERE study_uid = ?", uid)
         if known is not None:
-            if known["patient"] != patient:
+            if known["patient"] != patient and not self._moved(uid, patient):
                 raise WrongPatient("The study is in the archive for another patient.")
             return int(known["id"])
         return self._db.insert(
@@ -327,6 +334,14 @@ class Index:
             description=text_of(header.get("StudyDescription")),
             referring=text_of(header.get("ReferringPhysicianName")),
         )
+
+    def _moved(self, study_uid: str, patient: int) -> bool:
+        """Tell whether a study was moved from this patient to the one who has it."""
+        moved = (
+            "SELECT 1 FROM study_identities JOIN patients USING (patient_id, issuer) "
+            "WHERE study_uid = ? AND patients.id = ?"
+        )
+        return self._db.row(moved, study_uid, patient) is not None
 
     def _series(self, header: Dataset, study: int) -> int:
         uid = str(header.SeriesInstanceUID)

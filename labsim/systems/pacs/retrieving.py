@@ -19,12 +19,12 @@ from labsim.sop_classes import (
 from labsim.systems.facility import System
 from labsim.systems.pacs import hierarchy
 from labsim.systems.pacs.entities import Entities, Entity
-from labsim.systems.pacs.files import FileStore
-from labsim.systems.pacs.index import UNIQUE_KEYS, Index, Instance
+from labsim.systems.pacs.index import UNIQUE_KEYS, Instance
 from labsim.systems.pacs.negotiation import agreed
 from labsim.systems.pacs.query import KEYWORDS, answers
 from labsim.systems.pacs.sending import Sending, sending_contexts
 from labsim.systems.pacs.settings import Settings
+from labsim.systems.pacs.visibility import Visibility
 from labsim.wire.charset import readable
 from labsim.wire.dimse import DicomNode
 from labsim.wire.matching import values_of
@@ -58,31 +58,31 @@ class Retrieving:
         The PACS.
     node : DicomNode
         Its DICOM interface.
-    index : Index
-        Its index.
-    files : FileStore
-        Its files.
+    visibility : Visibility
+        What each caller sees of its index.
     entities : Entities
         Who may query, and where each is sent to.
     settings : Settings
         Whether it insists on the hierarchy.
+    sending : Sending
+        What makes its instances ready.
     """
 
     def __init__(
         self,
         system: System,
         node: DicomNode,
-        index: Index,
-        files: FileStore,
+        visibility: Visibility,
         entities: Entities,
         settings: Settings,
+        sending: Sending,
     ) -> None:
         self._system = system
         self._node = node
-        self._index = index
+        self._visibility = visibility
         self._entities = entities
         self._settings = settings
-        self._sending = Sending(files)
+        self._sending = sending
 
     def find(self, event: evt.Event) -> Iterator[tuple[int | Dataset, Dataset | None]]:
         """Answer a C-FIND."""
@@ -93,7 +93,8 @@ class Retrieving:
         try:
             identifier, level = self._asked(event)
             combined = agreed(event).combined
-            found = answers(self._system.db, identifier, level, combined=combined)
+            seen = self._visibility.database(event.assoc.requestor.ae_title.strip())
+            found = answers(seen, identifier, level, combined=combined)
             for answer, complete in found:
                 if event.is_cancelled:
                     yield 0xFE00, None
@@ -144,7 +145,8 @@ class Retrieving:
             raise hierarchy.BadIdentifier(
                 f"{_KEYWORDS[UNIQUE_KEYS[level]]} is missing for level {level}"
             )
-        instances = self._index.instances(level, uids)
+        seen = self._visibility.index(event.assoc.requestor.ae_title.strip())
+        instances = seen.instances(level, uids)
         if level == "PATIENT" and len({instance.patient.issuer for instance in instances}) > 1:
             raise hierarchy.BadIdentifier("several issuers gave this Patient ID: name the issuer")
         return instances

@@ -19,6 +19,7 @@ from labsim.sop_classes import VERIFICATION
 from labsim.systems.pacs.entities import Entity
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Instance
+from labsim.systems.pacs.overlay import Overlay
 from labsim.systems.pacs.transcoding import (
     UNCOMPRESSED,
     CannotTranscode,
@@ -42,10 +43,13 @@ class Sending:
     ----------
     files : FileStore
         The files of the archive.
+    overlay : Overlay
+        What was corrected since they came.
     """
 
-    def __init__(self, files: FileStore) -> None:
+    def __init__(self, files: FileStore, overlay: Overlay) -> None:
         self._files = files
+        self._overlay = overlay
 
     def prepared(
         self, instances: Sequence[Instance], receiver: Entity
@@ -93,8 +97,8 @@ class Sending:
             failed: CannotTranscode | None = None
             for syntax in syntaxes:
                 try:
-                    if syntax != stored or instance.corrected:
-                        data = encoded_as(self._corrected(instance), syntax)
+                    if syntax != stored or instance.corrected or self._overlay.concerns(instance):
+                        data = encoded_as(self.dataset(instance), syntax)
                 except CannotTranscode as error:
                     failed = failed or error
                 else:
@@ -103,9 +107,19 @@ class Sending:
             raise CannotSend(f"file cannot be read: {error}") from error
         raise failed or CannotSend("nothing fits")
 
-    def _corrected(self, instance: Instance) -> FileDataset:
-        """Return the data set of a file, under its patient as the index has them."""
-        dataset = self._files.read(instance.file)
+    def dataset(self, instance: Instance) -> FileDataset:
+        """Return the data set of a file as corrected, under its patient as the index has them.
+
+        Raises
+        ------
+        CannotSend
+            If the file cannot be read.
+        """
+        try:
+            dataset = self._files.read(instance.file)
+        except (OSError, InvalidDicomError) as error:
+            raise CannotSend(f"file cannot be read: {error}") from error
+        self._overlay.apply(dataset, instance)
         if instance.corrected:
             readable(dataset)  # all text, in sequences too, before its character set changes
             dataset.decode()

@@ -18,6 +18,7 @@ from pynetdicom import evt
 from labsim.errors import LabError
 from labsim.ids import is_uid
 from labsim.systems.facility import System, text_of
+from labsim.systems.pacs.arrival import Arrival
 from labsim.systems.pacs.entities import Entities
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import INDEXED, DuplicateInstance, Index, WrongPatient
@@ -65,6 +66,15 @@ class Storing:
         has its answer already; one that raises is journaled, and the others
         are called all the same. What a stop of the system cuts off is not
         called again: whoever needs that takes it up when the system resumes.
+    on_indexed : list of callables
+        What belongs to storing itself, such as a hold by quality control: each
+        is called with an `Arrival` before the answer, and what it writes into
+        the database is kept together with the image, or not at all.
+    on_again : list of callables
+        Called with the header of an image that was there before and stays.
+    on_refused : list of callables
+        Called with header, calling AE title and reason of an image that the
+        index did not take.
 
     Parameters
     ----------
@@ -94,12 +104,15 @@ class Storing:
         self._entities = entities
         self._settings = settings
         self.on_stored: list[Callable[[StoredInstance], None]] = []
+        self.on_indexed: list[Callable[[Arrival], None]] = []
+        self.on_again: list[Callable[[Dataset], None]] = []
+        self.on_refused: list[Callable[[Dataset, str, str], None]] = []
 
     def store(self, event: evt.Event) -> int | Dataset:
         """Answer a C-STORE; what is answered with success is on disk and in the index."""
-        refused = self._entities.refuse(event, "may_store")
-        if refused:
-            return refused
+        denied = self._entities.refuse(event, "may_store")
+        if denied:
+            return denied
         data = event.encoded_dataset()
         try:
             header, wrong = _header(data)
@@ -115,9 +128,13 @@ class Storing:
             new = self._keep(data, header, calling)
         except _KeptFirst as error:
             self._note_image(header, error.what)
+            for known in self.on_again:
+                known(header)
             return 0x0000
         except (DuplicateInstance, WrongPatient) as error:
             self._note_image(header, f"image refused: {error.what}", kind="error")
+            for refused in self.on_refused:
+                refused(header, calling, error.what)
             return failure(_STATUS_OF[type(error)], error.what)
         except (OSError, sqlite3.OperationalError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
@@ -133,6 +150,19 @@ class Storing:
         if wrong:  # one line for an image
             more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
             self._note_image(header, f"indexed as far as it can be read: {wrong[0]}{more}", "error")
+
+    def take(self, dataset: Dataset, own_title: str) -> None:
+        """Take in what the archive has made itself, such as a rejection note."""
+        buffer = BytesIO()
+        dataset.save_as(buffer, enforce_file_format=True)
+        header, _ = _header(buffer.getvalue())
+        try:
+            self._keep(buffer.getvalue(), header, own_title)
+        except _KeptFirst:  # begun before a stop, and finished now
+            return
+        except (OSError, sqlite3.OperationalError) as error:
+            raise LabError(f"The PACS cannot store what it has made: {error}.") from error
+        self._note_image(header, "made and stored")
 
     def _tell(self, stored: StoredInstance) -> None:
         if self.on_stored:
@@ -156,6 +186,8 @@ class Storing:
             with self._system.db.transaction():
                 self._judge_duplicate(data, header)
                 new.append(self._index.add(header, self._stored(data, header, name, calling)))
+                for follow in self.on_indexed:
+                    follow(Arrival(header, data, calling, new[0]))
                 move()
             names.append(name)
 
