@@ -110,6 +110,7 @@ class DicomNode:
         self._server: _Listener | None = None
         self._serving: threading.Thread | None = None
         self._calls: list[Association] = []
+        self._dialling: list[_Entity] = []
 
     # Answering
 
@@ -181,7 +182,7 @@ class DicomNode:
         return self._log.observers()
 
     def close(self) -> None:
-        """Stop listening, and abort the associations that are open."""
+        """Stop listening, abort the associations that are open, and wait for no answer."""
         answering: list[Association] = []
         if self._server is not None and self._serving is not None:
             self._server.shutdown()
@@ -193,6 +194,9 @@ class DicomNode:
                 association.abort()
             elif association.requestor.primitive is None:
                 _hang_up(association)
+        for entity in list(self._dialling):
+            if entity.calling is not None:
+                _hang_up(entity.calling)
         for association in [*answering, *self._calls]:
             association.join(TIMEOUT)
             association.dul.join(TIMEOUT)
@@ -260,6 +264,7 @@ class DicomNode:
             raise self._failed(peer, error.what, error.next_step, "unreachable") from error
         bound = [(event, self._guard(event, handler)) for event, handler in handlers]
         entity = self._entity()
+        self._dialling.append(entity)
         try:
             association = entity.associate(
                 local.host,
@@ -274,6 +279,8 @@ class DicomNode:
                 _end(entity.calling)
                 close_socket(entity.calling)
             raise
+        finally:
+            self._dialling.remove(entity)
         if association.is_established:
             return association
         association.dul.join(TIMEOUT)
@@ -465,5 +472,5 @@ def _end(association: Association) -> None:
 def _hang_up(association: Association) -> None:
     """Wake what waits for a request that never came, or for the rest of it."""
     association.dul.to_user_queue.put(None)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, KeyError):  # not connected yet
         association.__dict__["_labsim_socket"].shutdown(socket.SHUT_RDWR)
