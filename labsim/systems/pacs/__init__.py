@@ -11,6 +11,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.uid import AllTransferSyntaxes, ExplicitVRLittleEndian
 from pynetdicom import AllStoragePresentationContexts, build_context, evt
+from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import LabError
@@ -20,27 +21,43 @@ from labsim.sop_classes import (
     STORAGE_COMMITMENT_INSTANCE,
     VERIFICATION,
 )
-from labsim.systems.facility import Facility, System, text_of
+from labsim.systems.facility import Facility, text_of
 from labsim.systems.messages import UPDATES, patient_of, prior_of
 from labsim.systems.order_messages import study_of
-from labsim.systems.pacs import commitment, entities, index
+from labsim.systems.pacs import (
+    commitment,
+    documents,
+    entities,
+    index,
+    negotiation,
+    settings,
+    stewardship,
+)
 from labsim.systems.pacs.entities import Entities, Entity
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
+from labsim.systems.pacs.overlay import Overlay
 from labsim.systems.pacs.retrieving import TOP_LEVEL, Retrieving
+from labsim.systems.pacs.sending import Sending
+from labsim.systems.pacs.settings import Settings
+from labsim.systems.pacs.stewardship import Stewardship
 from labsim.systems.pacs.storing import Storing
+from labsim.systems.pacs.visibility import Visibility
 from labsim.systems.records import Patient
 from labsim.table import Table
 from labsim.wire.dimse import Call, DicomNode, Rejection, instance_of
 from labsim.wire.hl7 import Message
 from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
+from labsim.wire.retrieve import RetrieveService
 from labsim.wire.status import CALLING_TITLE_UNKNOWN, failure
 
 _SCHEMA = (
     entities.SCHEMA
     + index.SCHEMA
     + commitment.SCHEMA
+    + settings.SCHEMA
+    + stewardship.SCHEMA
     + """
 CREATE TABLE IF NOT EXISTS expected_studies (
     study_uid    TEXT PRIMARY KEY,
@@ -53,7 +70,7 @@ CREATE TABLE IF NOT EXISTS expected_studies (
 )
 
 
-class Pacs(System):
+class Pacs(Stewardship):
     """Stores images, answers queries, sends images, promises to keep them.
 
     Parameters
@@ -78,24 +95,31 @@ class Pacs(System):
             known: list[ModalitySite | DeskSite] = [*site.modalities, site.desk]
             for part in known:
                 self._entities.register(Entity(part.ae_title, part.host, part.dicom_port))
+        self._settings = Settings(self.db)
         parts = (self._index, self._files, self._entities)
-        self._storing = Storing(self, *parts)
-        self._retrieving = Retrieving(self, self._dicom, *parts)
+        self._storing = Storing(self, *parts, self._settings)
+        self.visibility = Visibility(self.db, self._index, self._entities)
+        sending = Sending(self._files, Overlay(self.db, site.pacs.ae_title))
+        self._retrieving = Retrieving(
+            *(self, self._dicom, self.visibility, self._entities, self._settings, sending)
+        )
+        self._steward(site.pacs.ae_title, self._dicom, *parts, self._storing, sending)
         self._storing.repair()
 
     def start(self) -> None:
         """Listen for DICOM associations and for HL7 orders and updates."""
         own = self._site.pacs
+        retrieve = RetrieveService(self._dicom, self._retrieving.retrieve)
         port = self._dicom.listen(
             supported_contexts(),
             [
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
                 (evt.EVT_C_STORE, self._storing.store),
                 (evt.EVT_C_FIND, self._retrieving.find),
-                (evt.EVT_C_MOVE, self._retrieving.move),
-                (evt.EVT_C_GET, self._retrieving.get),
+                (evt.EVT_SOP_EXTENDED, negotiation.answer),
                 (evt.EVT_N_ACTION, self._commit_requested),
             ],
+            services={C_MOVE: retrieve, C_GET: retrieve},
             admit=self._admit,
             port=self.fixed_port("dicom"),
         )
@@ -112,14 +136,18 @@ class Pacs(System):
         self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
 
     def resume(self) -> None:
-        """Report the commitments that waited."""
+        """Take up what waited: corrections, sending, and the reports of commitments."""
+        self._take_up()
         for transaction_uid, requested_by, references in commitment.waiting(self.db):
             self.worker.submit(self._report_commitment, transaction_uid, requested_by, references)
 
     def stop(self) -> None:
         """Stop listening; what was acknowledged is on disk."""
+        self._queue.halt()
         self._dicom.close()
         self._hl7.close()
+        self._queue.close()
+        self.visibility.close()
         super().stop()
 
     # Configuration
@@ -132,6 +160,8 @@ class Pacs(System):
         port: int,
         may_store: bool = True,
         may_query: bool = True,
+        transcode: bool = True,
+        preferred_syntax: str = "",
     ) -> Entity:
         """Let an application entity in.
 
@@ -143,6 +173,12 @@ class Pacs(System):
             Where it listens.
         may_store, may_query : bool
             What it may ask for.
+        transcode : bool
+            Whether images may be compressed or decompressed for it.
+        preferred_syntax : str
+            Transfer syntax UID in which it is sent images where it takes
+            that, such as ``"1.2.840.10008.1.2.4.80"`` for JPEG-LS; as they
+            are stored if left out.
 
         Returns
         -------
@@ -152,10 +188,12 @@ class Pacs(System):
         Raises
         ------
         ConfigurationError
-            If title, host or port cannot be right.
+            If title, host, port or transfer syntax cannot be right.
         """
         # Spaces around a title do not count (PS3.5 6.2).
-        entity = Entity(ae_title.strip(" "), host, port, may_store, may_query)
+        entity = Entity(
+            ae_title.strip(" "), host, port, may_store, may_query, transcode, preferred_syntax
+        )
         self._entities.register(entity)
         self.note(f"AE title {entity.ae_title} registered at {host}:{port}", kind="state")
         return entity
@@ -195,6 +233,41 @@ class Pacs(System):
         ]
         columns = ("AE title", "host", "port", "may store", "may query")
         return Table(columns, rows, "AE titles registered at the PACS")
+
+    def configure_duplicates(self, policy: str) -> None:
+        """Say what becomes of an instance whose SOP Instance UID is in the archive already.
+
+        The same content again is success, and changes nothing. A UID that is
+        in another series or study is always refused.
+
+        Parameters
+        ----------
+        policy : str
+            ``"keep"``: the first stays, and the sender hears success (at
+            first; a UID names one content, and most archives do so).
+            ``"replace"``: the new one takes its place. ``"reject"``: the new
+            one is refused with 0x0111 Duplicate SOP Instance.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such policy.
+        """
+        self._settings.set("duplicates", policy)
+        self.note(f"duplicates: {policy}")
+
+    def configure_hierarchy(self, *, strict: bool) -> None:
+        """Say whether queries and retrievals must be hierarchical (PS3.4 C.4.1.2.1).
+
+        Parameters
+        ----------
+        strict : bool
+            Whether keys of higher levels are refused with 0xA900, except the
+            unique ones, unless relational queries or retrieval were
+            negotiated. At first they are not, as in most archives.
+        """
+        self._settings.set("strict_hierarchy", "yes" if strict else "no")
+        self.note(f"hierarchical requests {'required' if strict else 'not required'}")
 
     # What the archive holds
 
@@ -242,6 +315,17 @@ class Pacs(System):
     def count(self, study_uid: str) -> int:
         """Return how many images of a study are in the archive."""
         return len(self._index.instances("STUDY", {"st.study_uid": [study_uid]}))
+
+    def documents(self, study_uid: str) -> Table:
+        """Return what a study has beside its images, such as key objects and reports.
+
+        Returns
+        -------
+        Table
+            Of each its kind, title, author, date, and whether it is complete
+            and verified.
+        """
+        return documents.documents(self.db, study_uid)
 
     def paths(self, study_uid: str) -> list[Path]:
         """Return the files of a study, in the order of series and image numbers."""
@@ -304,7 +388,9 @@ class Pacs(System):
     def _report_commitment(
         self, transaction_uid: str, requested_by: str, references: list[commitment.Reference]
     ) -> None:
-        committed, failed = commitment.judge(references, self._index, self._files)
+        committed, failed = commitment.judge(
+            references, self._index, self._files, self._rejections.is_rejected
+        )
         entity = self._entities.get(requested_by)
         keys = {"commitment_uid": transaction_uid}
         try:
@@ -352,6 +438,7 @@ class Pacs(System):
                 study_uid=study_uid,
                 patient_id=patient.patient_id,
             )
+            self._ordered(message, patient)
 
     def _take_merge(self, message: Message) -> None:
         """Take in ADT^A40 (RAD-12): file the studies of one patient under another."""
