@@ -1,0 +1,271 @@
+"""What was performed, against what was asked for: matching, differences, steps without an order."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from labsim.errors import ConfigurationError, NotFound
+from labsim.systems.performed_step import WRONG_ENTRY
+from labsim.systems.records import Procedure
+from labsim.systems.ris.filler_orders import FillerOrders
+from labsim.table import Table
+
+LATE_IMAGES = "images after report"
+_UNMATCHED = (
+    "FROM performed_steps p WHERE reason <> ? AND NOT EXISTS "
+    "(SELECT 1 FROM performed_procedures l WHERE l.mpps_uid = p.mpps_uid)"
+)
+
+
+class Performed(FillerOrders):
+    """Ties the performed steps of the scanners to examinations."""
+
+    def unmatched(self) -> Table:
+        """Return the performed steps that no order asked for, for a clerk to `match`."""
+        rows = self.db.rows(
+            "SELECT mpps_uid, station, started, patient_id, name, description, status, images "
+            + _UNMATCHED
+            + " ORDER BY started, rowid",
+            WRONG_ENTRY,
+        )
+        columns = (
+            "performed step", "station", "started", "patient ID", "name", "performed", "status",
+            "images",
+        )  # fmt: skip
+        return Table(columns, rows, "Performed steps without an order")
+
+    def match(
+        self,
+        mpps_uid: str,
+        patient_id: str = "",
+        *,
+        accession: str = "",
+        code: str = "",
+        reason: str = "",
+        provider: str = "",
+    ) -> Procedure:
+        """Say whose an unscheduled step is (IHE Patient Information Reconciliation).
+
+        An order is made for it, for which the HIS gives its number (RAD-3), and
+        the PACS is told which patient and Accession Number its study has (RAD-4).
+        If an examination was scheduled meanwhile, it is the one performed, and
+        the PACS hears that its study is this one (RAD-13).
+
+        Parameters
+        ----------
+        mpps_uid : str
+            From `unmatched`.
+        patient_id : str
+            Whose it is; the RIS must know the patient.
+        accession : str
+            Instead: the scheduled examination that it was.
+        code : str
+            What was done; what the scanner says if left out.
+        reason, provider : str
+            Of the new order.
+
+        Raises
+        ------
+        NotFound
+            If there is no such step, patient or examination.
+        ConfigurationError
+            If the step is matched already, or the examination is not waiting.
+        """
+        step = self._unmatched_step(mpps_uid)
+        if bool(patient_id) == bool(accession):
+            raise ConfigurationError(
+                "A step is matched with a patient, or with an examination.",
+                "Give patient_id or accession, not both.",
+            )
+        with self.db.transaction():
+            if accession:
+                self._require_waiting(self.procedure(accession), step)
+            else:
+                accession = self.request_order(
+                    patient_id,
+                    code or step["codes"].split(",")[0],
+                    reason=reason,
+                    provider=provider,
+                    station=step["station"],
+                    study_uid=step["study_uid"],
+                    status="IN PROGRESS",
+                ).accession
+            self._link(step, accession)
+            self._follow_procedure(accession, step)
+        self._note_procedure(self.procedure(accession), "matched", mpps_uid=mpps_uid)
+        return self.procedure(accession)
+
+    def schedule_again(self, accession: str) -> Procedure:
+        """Put an examination that was given up back on the worklist.
+
+        Parameters
+        ----------
+        accession : str
+            Which examination.
+
+        Raises
+        ------
+        NotFound
+            If there is no such examination.
+        ConfigurationError
+            If it was not given up.
+        """
+        procedure = self.procedure(accession)
+        if procedure.status != "DISCONTINUED":
+            raise ConfigurationError(
+                f"Examination {accession} is {procedure.status}, not DISCONTINUED.",
+                "Only what was given up is scheduled again.",
+            )
+        self._set_status(accession, "SCHEDULED")
+        procedure = self.procedure(accession)
+        self._note_procedure(procedure, "scheduled again")
+        return procedure
+
+    def discrepancies(self) -> Table:
+        """Return where what was performed is not what was asked for, with what follows from it."""
+        different = self.db.rows(
+            "SELECT pr.*, o.description AS asked FROM procedures pr JOIN orders o "
+            "USING (filler_order) WHERE pr.performed_code <> '' ORDER BY accession"
+        )
+        rows = [
+            (p["accession"], p["asked"], p["description"], f"charge {p['performed_code']}")
+            for p in different
+        ]
+        late = self.db.rows("SELECT * FROM procedures WHERE flag <> '' ORDER BY accession")
+        rows += [(p["accession"], p["description"], p["flag"], "read again") for p in late]
+        wrong = self.db.rows(
+            "SELECT * FROM performed_steps WHERE reason = ? AND images > 0 ORDER BY rowid",
+            WRONG_ENTRY,
+        )
+        rows += [
+            (step["name"], step["description"], step["why"], f"{step['images']} images to check")
+            for step in wrong
+        ]
+        columns = ("examination", "asked for", "performed", "what follows")
+        return Table(columns, rows, "Discrepancies")
+
+    # Following the scanners
+
+    def _follow(self, mpps_uid: str) -> None:
+        """Give examinations the status of a step that has begun or changed."""
+        step = self.db.row("SELECT * FROM performed_steps WHERE mpps_uid = ?", mpps_uid)
+        assert step is not None
+        linked = self._linked(mpps_uid) or self._link_scheduled(step)
+        if not linked:
+            what = f"performed step {step['status']} without a scheduled one"
+            self.note(what, mpps_uid=mpps_uid, study_uid=step["study_uid"])
+            return
+        if step["reason"] == WRONG_ENTRY or (step["status"] == "DISCONTINUED" and not step["images"]):
+            self._undo(step)
+        for accession in linked:
+            self._follow_procedure(accession, step)
+
+    def _link_scheduled(self, step: sqlite3.Row) -> list[str]:
+        """Tie a step that begins to the examinations whose scheduled steps it names."""
+        rows = self.db.rows(
+            "SELECT accession FROM scheduled_steps JOIN procedures USING (step_id) "
+            "WHERE mpps_uid = ? ORDER BY accession",
+            step["mpps_uid"],
+        )
+        for row in rows:
+            self._link(step, row["accession"])
+        return [row["accession"] for row in rows]
+
+    def _link(self, step: sqlite3.Row, accession: str) -> None:
+        procedure, done = self.procedure(accession), step["codes"].split(",")
+        self.db.insert(
+            "performed_procedures",
+            mpps_uid=step["mpps_uid"],
+            accession=accession,
+            study_uid=procedure.study_uid,
+        )
+        if done != [""] and procedure.code not in done:
+            self._note_different(procedure, done[0], step["description"])
+        if step["study_uid"] not in ("", procedure.study_uid):
+            # Images of several examinations are in one study (the group case).
+            self._update("procedures", "accession", accession, {"study_uid": step["study_uid"]})
+            self._tell_archive(accession, "XO")
+
+    def _note_different(self, procedure: Procedure, code: str, description: str) -> None:
+        """Keep what was done instead, and tell the HIS, which charges for it."""
+        changes = {"performed_code": code, "description": description or code}
+        self._update("procedures", "accession", procedure.accession, changes)
+        self._tell_placer(procedure.accession, "XX")
+        what = f"{changes['description']} performed instead of {procedure.description}"
+        self._note_procedure(self.procedure(procedure.accession), what)
+
+    def _undo(self, step: sqlite3.Row) -> None:
+        """Let examinations be as before a step that left no images, or was another patient's."""
+        links = self.db.rows(
+            "SELECT l.accession, l.study_uid, o.description FROM performed_procedures l "
+            "JOIN procedures USING (accession) JOIN orders o USING (filler_order) "
+            "WHERE mpps_uid = ?",
+            step["mpps_uid"],
+        )
+        for link in links:
+            accession, moved = link["accession"], link["study_uid"] != step["study_uid"]
+            before = {"study_uid": link["study_uid"], "description": link["description"]}
+            self._update("procedures", "accession", accession, before | {"performed_code": ""})
+            if moved:
+                self._tell_archive(accession, "XO")
+        if step["reason"] == WRONG_ENTRY:
+            self.db.run(
+                "DELETE FROM performed_procedures WHERE mpps_uid = ?", step["mpps_uid"]
+            )
+
+    def _follow_procedure(self, accession: str, step: sqlite3.Row) -> None:
+        procedure, now = self.procedure(accession), self._performed_status(accession)
+        if procedure.status == "REPORTED":  # a signed report is not taken back
+            if step["images"]:
+                self._update("procedures", "accession", accession, {"flag": LATE_IMAGES})
+            what = f"performed step {step['status']} after the report"
+        else:
+            self._set_status(accession, now)
+            what = f"examination {now}"
+        self._note_procedure(self.procedure(accession), what, mpps_uid=step["mpps_uid"])
+
+    def _performed_status(self, accession: str) -> str:
+        """Return what an examination is at when its steps are at different states."""
+        states = {
+            row["status"]
+            for row in self.db.rows(
+                "SELECT status FROM performed_steps JOIN performed_procedures USING (mpps_uid) "
+                "WHERE accession = ?",
+                accession,
+            )
+        }
+        order = ("IN PROGRESS", "COMPLETED", "DISCONTINUED")
+        return next((state for state in order if state in states), "SCHEDULED")
+
+    def _linked(self, mpps_uid: str) -> list[str]:
+        rows = self.db.rows(
+            "SELECT accession FROM performed_procedures WHERE mpps_uid = ? ORDER BY accession",
+            mpps_uid,
+        )
+        return [row["accession"] for row in rows]
+
+    def _unmatched_step(self, mpps_uid: str) -> sqlite3.Row:
+        row = self.db.row(
+            f"SELECT p.* {_UNMATCHED} AND mpps_uid = ?", WRONG_ENTRY, mpps_uid
+        )
+        if row is not None:
+            return row
+        linked = " and ".join(self._linked(mpps_uid))
+        if linked:
+            raise ConfigurationError(f"This step performed {linked}: it is matched already.")
+        raise NotFound(
+            f"No performed step {mpps_uid!r} waits to be matched.",
+            "hospital.ris.unmatched() lists those that do.",
+        )
+
+    def _require_waiting(self, procedure: Procedure, step: sqlite3.Row) -> None:
+        if procedure.status != "SCHEDULED":
+            raise ConfigurationError(
+                f"Examination {procedure.accession} is {procedure.status} already.",
+                "Match with one that is SCHEDULED, or with a patient.",
+            )
+        if procedure.modality != step["modality"]:
+            raise ConfigurationError(
+                f"Examination {procedure.accession} is one of {procedure.modality}, "
+                f"the step one of {step['modality']}."
+            )
