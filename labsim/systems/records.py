@@ -154,7 +154,8 @@ class Procedure(Record):
     accession : str
         Accession Number (0008,0050).
     study_uid : str
-        Study Instance UID (0020,000D), given here, before any image exists.
+        Study Instance UID (0020,000D), given here, before any image exists; that of
+        the images if a scanner gave them another.
     procedure_id, step_id : str
         Requested Procedure ID (0040,1001) and Scheduled Procedure Step ID (0040,0009).
     filler_order, placer_order : str
@@ -174,6 +175,10 @@ class Procedure(Record):
         As ordered: ``"R"``, ``"A"`` or ``"S"``.
     issuer : str
         Who gave the patient ID.
+    performed_code : str
+        What was done if it was not `code`; `description` is what was done then.
+    flag : str
+        What the reader has to know: ``images after report``.
     """
 
     accession: str
@@ -192,6 +197,8 @@ class Procedure(Record):
     status: str
     priority: str = "R"
     issuer: str = ""
+    performed_code: str = ""
+    flag: str = ""
 
 
 @dataclass(frozen=True)

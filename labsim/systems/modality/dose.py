@@ -60,7 +60,7 @@ def _exposures(images: Iterable[Dataset]) -> Iterator[list[Dataset]]:
     groups: dict[object, list[Dataset]] = {}
     for image in images:
         kind = str(image.ImageType[2]) if len(image.ImageType) > 2 else ""
-        scan = (image.get("FrameOfReferenceUID"), kind)
+        scan = (image.get("FrameOfReferenceUID"), image.get("ProtocolName"), kind)
         groups.setdefault(scan if image.Modality == "CT" else image.SOPInstanceUID, []).append(
             image
         )

@@ -37,6 +37,7 @@ from labsim.systems.pacs.entities import Entities, Entity
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
 from labsim.systems.pacs.overlay import Overlay
+from labsim.systems.pacs.reconciling import Reconciling
 from labsim.systems.pacs.retrieving import TOP_LEVEL, Retrieving
 from labsim.systems.pacs.sending import Sending
 from labsim.systems.pacs.settings import Settings
@@ -104,6 +105,7 @@ class Pacs(Stewardship):
             *(self, self._dicom, self.visibility, self._entities, self._settings, sending)
         )
         self._steward(site.pacs.ae_title, self._dicom, *parts, self._storing, sending)
+        self._reconciling = Reconciling(self)
         self._storing.repair()
 
     def start(self) -> None:
@@ -418,20 +420,12 @@ class Pacs(Stewardship):
         patient = patient_of(message, self.facility.issuer)
         study_uid, accession = study_of(message).study_uid, study_of(message).accession
         if message["ORC-1"] == "CA":
-            self.db.run("DELETE FROM expected_studies WHERE study_uid = ?", study_uid)
+            self._reconciling.forget(accession)
             keys = {"accession": accession, "study_uid": study_uid}
             self.note("study announced before will not come", patient_id=patient.patient_id, **keys)
             return
         if study_uid:
-            self.db.upsert(
-                "expected_studies",
-                "study_uid",
-                study_uid=study_uid,
-                accession=accession,
-                patient_id=patient.patient_id,
-                description=message["OBR-4.2"],
-                announced_at=self.now(),
-            )
+            self._reconciling.announce(study_uid, accession, patient, message["OBR-4.2"])
             self.note(
                 f"study announced: {message['OBR-4.2']}",
                 accession=accession,

@@ -7,9 +7,7 @@ says later, by a scheduled or updated procedure (RAD-4, RAD-13), what it is.
 
 from __future__ import annotations
 
-from labsim.database import Database
 from labsim.systems.facility import System
-from labsim.systems.pacs.index import Index
 from labsim.systems.records import Patient
 
 
@@ -20,14 +18,11 @@ class Reconciling:
     ----------
     system : System
         The PACS; its database has the table of expected studies.
-    index : Index
-        Its index.
     """
 
-    def __init__(self, system: System, index: Index) -> None:
+    def __init__(self, system: System) -> None:
         self._system = system
-        self._db: Database = system.db
-        self._index = index
+        self._db = system.db
 
     def announce(self, study_uid: str, accession: str, patient: Patient, description: str) -> None:
         """Keep that a study will come, or has come, for an examination.
@@ -58,8 +53,6 @@ class Reconciling:
                 description=description,
                 announced_at=self._system.now(),
             )
-            if len(numbers) == 1:
-                self._reconcile(study_uid, accession, patient, description)
 
     def forget(self, accession: str) -> None:
         """Take back that a study will come for an examination."""
@@ -72,14 +65,3 @@ class Reconciling:
             change = "UPDATE expected_studies SET accession = ? WHERE study_uid = ?"
             self._db.run(change, left, row["study_uid"])
             self._db.run("DELETE FROM expected_studies WHERE accession = ''")
-
-    def _reconcile(
-        self, study_uid: str, accession: str, patient: Patient, description: str
-    ) -> None:
-        if self._index.assign(study_uid, accession, patient, description):
-            self._system.note(
-                f"study without an order is {accession} of {patient.patient_id}",
-                accession=accession,
-                study_uid=study_uid,
-                patient_id=patient.patient_id,
-            )

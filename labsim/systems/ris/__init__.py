@@ -15,6 +15,7 @@ from labsim.site import Site
 from labsim.sop_classes import MODALITY_WORKLIST, MPPS, VERIFICATION
 from labsim.systems.facility import Facility
 from labsim.systems.ris.intake import Intake
+from labsim.systems.ris.performed import Performed
 from labsim.systems.ris.reporting import Reporting
 from labsim.systems.ris.tables import FULL
 from labsim.systems.step_manager import StepManager
@@ -25,7 +26,7 @@ from labsim.wire.matching import matches, project, unsupported
 from labsim.wire.network import Address
 
 
-class Ris(Intake, Reporting):
+class Ris(Intake, Performed, Reporting):
     """Schedules examinations, serves the worklist, follows the scanners, reports.
 
     Parameters
@@ -92,16 +93,3 @@ class Ris(Intake, Reporting):
                 answer = project(identifier, entry)
                 answer.SpecificCharacterSet = entry.SpecificCharacterSet
                 yield (0xFF01 if unsupported(identifier, entry) else 0xFF00), answer
-
-    def _follow(self, mpps_uid: str, step_id: str, status: str) -> None:
-        """Give the examination the status of its performed step."""
-        accession = self.db.value("SELECT accession FROM procedures WHERE step_id = ?", step_id)
-        if accession is None:
-            self.note(f"performed step {status} without a scheduled one", mpps_uid=mpps_uid)
-            return
-        if self.procedure(accession).status == "REPORTED":  # a signed report is not taken back
-            what = f"performed step {status} after the report"
-        else:
-            self._set_status(accession, status)
-            what = f"examination {status}"
-        self._note_procedure(self.procedure(accession), what, mpps_uid=mpps_uid)

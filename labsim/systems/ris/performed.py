@@ -155,9 +155,10 @@ class Performed(FillerOrders):
             what = f"performed step {step['status']} without a scheduled one"
             self.note(what, mpps_uid=mpps_uid, study_uid=step["study_uid"])
             return
-        if step["reason"] == WRONG_ENTRY or (step["status"] == "DISCONTINUED" and not step["images"]):
-            self._undo(step)
+        nothing_made = step["status"] == "DISCONTINUED" and not step["images"]
         for accession in linked:
+            if nothing_made or step["reason"] == WRONG_ENTRY:
+                self._unlink(step, accession)
             self._follow_procedure(accession, step)
 
     def _link_scheduled(self, step: sqlite3.Row) -> list[str]:
@@ -172,46 +173,61 @@ class Performed(FillerOrders):
         return [row["accession"] for row in rows]
 
     def _link(self, step: sqlite3.Row, accession: str) -> None:
-        procedure, done = self.procedure(accession), step["codes"].split(",")
+        procedure = self.procedure(accession)
         self.db.insert(
             "performed_procedures",
             mpps_uid=step["mpps_uid"],
             accession=accession,
             study_uid=procedure.study_uid,
         )
-        if done != [""] and procedure.code not in done:
-            self._note_different(procedure, done[0], step["description"])
-        if step["study_uid"] not in ("", procedure.study_uid):
-            # Images of several examinations are in one study (the group case).
-            self._update("procedures", "accession", accession, {"study_uid": step["study_uid"]})
-            self._tell_archive(accession, "XO")
+        self._compare(accession)
+        if step["study_uid"]:  # images of several examinations may be in one study
+            self._set_study(accession, step["study_uid"])
 
-    def _note_different(self, procedure: Procedure, code: str, description: str) -> None:
-        """Keep what was done instead, and tell the HIS, which charges for it."""
-        changes = {"performed_code": code, "description": description or code}
-        self._update("procedures", "accession", procedure.accession, changes)
-        self._tell_placer(procedure.accession, "XX")
-        what = f"{changes['description']} performed instead of {procedure.description}"
-        self._note_procedure(self.procedure(procedure.accession), what)
-
-    def _undo(self, step: sqlite3.Row) -> None:
-        """Let examinations be as before a step that left no images, or was another patient's."""
-        links = self.db.rows(
-            "SELECT l.accession, l.study_uid, o.description FROM performed_procedures l "
-            "JOIN procedures USING (accession) JOIN orders o USING (filler_order) "
-            "WHERE mpps_uid = ?",
+    def _unlink(self, step: sqlite3.Row, accession: str) -> None:
+        """Let an examination be as before a step that left no images of its patient."""
+        link = self.db.row(
+            "SELECT * FROM performed_procedures WHERE mpps_uid = ? AND accession = ?",
             step["mpps_uid"],
+            accession,
         )
-        for link in links:
-            accession, moved = link["accession"], link["study_uid"] != step["study_uid"]
-            before = {"study_uid": link["study_uid"], "description": link["description"]}
-            self._update("procedures", "accession", accession, before | {"performed_code": ""})
-            if moved:
-                self._tell_archive(accession, "XO")
+        assert link is not None
         if step["reason"] == WRONG_ENTRY:
             self.db.run(
-                "DELETE FROM performed_procedures WHERE mpps_uid = ?", step["mpps_uid"]
+                "DELETE FROM performed_procedures WHERE mpps_uid = ? AND accession = ?",
+                step["mpps_uid"],
+                accession,
             )
+        self._compare(accession)
+        self._set_study(accession, link["study_uid"])
+
+    def _set_study(self, accession: str, study_uid: str) -> None:
+        """Keep in which study the images are, and tell the PACS if that is not the one planned."""
+        if self.procedure(accession).study_uid != study_uid:
+            self._update("procedures", "accession", accession, {"study_uid": study_uid})
+            self._tell_archive(accession, "XO")
+
+    def _compare(self, accession: str) -> None:
+        """Keep what was done if it is not what was asked for, and tell the HIS: it charges."""
+        procedure = self.procedure(accession)
+        done = self.db.rows(
+            "SELECT p.* FROM performed_steps p JOIN performed_procedures USING (mpps_uid) "
+            "WHERE accession = ? AND codes <> '' AND (images > 0 OR status <> 'DISCONTINUED') "
+            "ORDER BY p.rowid",
+            accession,
+        )
+        codes = [code for step in done for code in step["codes"].split(",")]
+        asked = self._order_row(procedure.filler_order)["description"]
+        if not codes or procedure.code in codes:
+            changes = {"performed_code": "", "description": asked}
+        else:
+            changes = {"performed_code": codes[0], "description": done[0]["description"]}
+        if changes["performed_code"] == procedure.performed_code:
+            return
+        self._update("procedures", "accession", accession, changes)
+        self._tell_placer(accession, "XX")
+        what = f"{changes['description']} performed, {asked} asked for"
+        self._note_procedure(self.procedure(accession), what)
 
     def _follow_procedure(self, accession: str, step: sqlite3.Row) -> None:
         procedure, now = self.procedure(accession), self._performed_status(accession)
@@ -245,9 +261,7 @@ class Performed(FillerOrders):
         return [row["accession"] for row in rows]
 
     def _unmatched_step(self, mpps_uid: str) -> sqlite3.Row:
-        row = self.db.row(
-            f"SELECT p.* {_UNMATCHED} AND mpps_uid = ?", WRONG_ENTRY, mpps_uid
-        )
+        row = self.db.row(f"SELECT p.* {_UNMATCHED} AND mpps_uid = ?", WRONG_ENTRY, mpps_uid)
         if row is not None:
             return row
         linked = " and ".join(self._linked(mpps_uid))

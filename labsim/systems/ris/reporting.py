@@ -104,6 +104,7 @@ class Reporting(RisTables):
             )
             if status != "P":
                 self._set_status(accession, "REPORTED")
+                self.db.run("UPDATE procedures SET flag = '' WHERE accession = ?", accession)
         what = {"P": "preliminary report", "F": "report signed", "C": "addendum signed"}[status]
         self._note_procedure(self.procedure(accession), what)
         return self._send_result(row, text, interpreter, status)

@@ -63,7 +63,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS orders_by_placer ON orders (placer_order)
     WHERE placer_order != '';
 CREATE TABLE IF NOT EXISTS procedures (
     accession    TEXT PRIMARY KEY,
-    study_uid    TEXT NOT NULL UNIQUE,
+    study_uid    TEXT NOT NULL,     -- where the images are; of a group case, in one study
     procedure_id TEXT NOT NULL,
     step_id      TEXT NOT NULL UNIQUE,
     filler_order TEXT NOT NULL REFERENCES orders,
@@ -77,7 +77,15 @@ CREATE TABLE IF NOT EXISTS procedures (
     station      TEXT NOT NULL,     -- AE title
     start        TEXT NOT NULL,     -- ISO 8601
     priority     TEXT NOT NULL,
-    status       TEXT NOT NULL      -- as in records.Procedure
+    status       TEXT NOT NULL,     -- as in records.Procedure
+    performed_code TEXT NOT NULL DEFAULT '',  -- if another one was performed
+    flag         TEXT NOT NULL DEFAULT ''   -- what the reader has to know
+);
+CREATE TABLE IF NOT EXISTS performed_procedures (  -- which step performed which examination
+    mpps_uid  TEXT NOT NULL REFERENCES performed_steps,
+    accession TEXT NOT NULL REFERENCES procedures,
+    study_uid TEXT NOT NULL,        -- that the examination had before
+    PRIMARY KEY (mpps_uid, accession)
 );
 CREATE TABLE IF NOT EXISTS reports (
     accession   TEXT PRIMARY KEY REFERENCES procedures,
@@ -184,8 +192,12 @@ class RisTables(System):
         return self.registry.patients()
 
     def reading_list(self) -> list[Procedure]:
-        """Return the examinations that are completed and not reported."""
-        return [procedure for procedure in self.procedures() if procedure.status == "COMPLETED"]
+        """Return the examinations to read: completed and not reported, or flagged.
+
+        One is flagged when images came after its report; an addendum takes the
+        flag away.
+        """
+        return [p for p in self.procedures() if p.status == "COMPLETED" or p.flag]
 
     def table(self) -> Table:
         """Return every examination with its patient and status."""
@@ -354,6 +366,6 @@ def _service(row: sqlite3.Row) -> dict[int, str]:
     """Return the OBR fields that say what is to be done, and why."""
     return {
         1: "1",
-        4: f"{row['code']}^{escape(row['description'])}^{CODING_SCHEME}",
+        4: f"{row['performed_code'] or row['code']}^{escape(row['description'])}^{CODING_SCHEME}",
         31: reason_field(row["reason"]),
     }
