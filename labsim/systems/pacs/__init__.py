@@ -62,8 +62,9 @@ _SCHEMA = (
     + """
 CREATE TABLE IF NOT EXISTS expected_studies (
     study_uid    TEXT PRIMARY KEY,
-    accession    TEXT NOT NULL,
+    accession    TEXT NOT NULL,     -- of a group case several, a backslash between
     patient_id   TEXT NOT NULL,
+    issuer       TEXT NOT NULL,
     description  TEXT NOT NULL,
     announced_at TEXT NOT NULL
 );
@@ -105,7 +106,7 @@ class Pacs(Stewardship):
             *(self, self._dicom, self.visibility, self._entities, self._settings, sending)
         )
         self._steward(site.pacs.ae_title, self._dicom, *parts, self._storing, sending)
-        self._reconciling = Reconciling(self)
+        self._reconciling = Reconciling(self, self._corrections, self._storing)
         self._storing.repair()
 
     def start(self) -> None:
@@ -433,6 +434,7 @@ class Pacs(Stewardship):
                 patient_id=patient.patient_id,
             )
             self._ordered(message, patient)
+            self._reconciling.reconcile(study_uid)
 
     def _take_merge(self, message: Message) -> None:
         """Take in ADT^A40 (RAD-12): file the studies of one patient under another."""
