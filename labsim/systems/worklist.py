@@ -14,16 +14,28 @@ _PRIORITY = {"R": "ROUTINE", "A": "HIGH", "S": "STAT"}
 
 
 def worklist_keys(modality: str, station: str, date: str, accession: str = "") -> Dataset:
-    """Return the Identifier of a worklist query: what a scanner asks, and what it wants to know."""
+    """Return the Identifier of a worklist query: what a scanner asks, and what it wants to know.
+
+    It wants every attribute that a worklist must be able to return, types 1 and
+    2 of PS3.4 Table K.6-1, each where it belongs: those of the step inside the
+    Scheduled Procedure Step Sequence.
+    """
     keys = Dataset()
     keys.SpecificCharacterSet = "ISO_IR 192"
     for keyword in (
         "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
-        "AdmissionID", "ReferringPhysicianName", "StudyInstanceUID", "RequestedProcedureID",
-        "RequestedProcedureDescription", "PlacerOrderNumberImagingServiceRequest",
+        "MedicalAlerts", "Allergies", "SpecialNeeds", "PatientState",
+        "ConfidentialityConstraintOnPatientDataDescription",
+        "AdmissionID", "CurrentPatientLocation", "ReferringPhysicianName", "RequestingPhysician",
+        "StudyInstanceUID", "RequestedProcedureID", "RequestedProcedureDescription",
+        "RequestedProcedurePriority", "ReasonForTheRequestedProcedure",
+        "PatientTransportArrangements", "PlacerOrderNumberImagingServiceRequest",
         "FillerOrderNumberImagingServiceRequest",
     ):  # fmt: skip
         setattr(keys, keyword, "")
+    keys.PatientWeight = keys.PregnancyStatus = None
+    keys.ReferencedStudySequence = Sequence()
+    keys.ReferencedPatientSequence = Sequence()
     keys.AccessionNumber = accession
     keys.RequestedProcedureCodeSequence = Sequence()
     step = Dataset()
@@ -33,7 +45,8 @@ def worklist_keys(modality: str, station: str, date: str, accession: str = "") -
     for keyword in (
         "ScheduledProcedureStepStartTime", "ScheduledProcedureStepID",
         "ScheduledProcedureStepDescription", "ScheduledProcedureStepStatus",
-        "ScheduledPerformingPhysicianName",
+        "ScheduledProcedureStepLocation", "ScheduledStationName",
+        "ScheduledPerformingPhysicianName", "PreMedication", "RequestedContrastAgent",
     ):  # fmt: skip
         setattr(step, keyword, "")
     step.ScheduledProtocolCodeSequence = Sequence()
@@ -65,6 +78,7 @@ def worklist_entry(row: sqlite3.Row) -> Dataset:
     entry.PatientWeight = None
     entry.MedicalAlerts = ""
     entry.Allergies = ""
+    entry.SpecialNeeds = ""
     entry.PregnancyStatus = None
     entry.PatientState = ""
     entry.ConfidentialityConstraintOnPatientDataDescription = ""

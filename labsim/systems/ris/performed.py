@@ -90,8 +90,9 @@ class Performed(FillerOrders):
                     study_uid=step["study_uid"],
                     status="IN PROGRESS",
                 ).accession
-            self._link(step, accession)
-            self._follow_procedure(accession, step)
+            for part in self._steps_of(step):
+                self._link(part, accession)
+                self._follow_procedure(accession, part)
         self._note_procedure(self.procedure(accession), "matched", mpps_uid=mpps_uid)
         return self.procedure(accession)
 
@@ -162,11 +163,17 @@ class Performed(FillerOrders):
             self._follow_procedure(accession, step)
 
     def _link_scheduled(self, step: sqlite3.Row) -> list[str]:
-        """Tie a step that begins to the examinations whose scheduled steps it names."""
+        """Tie a step that begins to the examinations whose scheduled steps it names.
+
+        One that names none, but adds to a study that has been matched, belongs to that.
+        """
         rows = self.db.rows(
             "SELECT accession FROM scheduled_steps JOIN procedures USING (step_id) "
             "WHERE mpps_uid = ? ORDER BY accession",
             step["mpps_uid"],
+        ) or self.db.rows(
+            "SELECT accession FROM procedures WHERE study_uid = ? ORDER BY accession",
+            step["study_uid"],
         )
         for row in rows:
             self._link(step, row["accession"])
@@ -270,6 +277,16 @@ class Performed(FillerOrders):
         raise NotFound(
             f"No performed step {mpps_uid!r} waits to be matched.",
             "hospital.ris.unmatched() lists those that do.",
+        )
+
+    def _steps_of(self, step: sqlite3.Row) -> list[sqlite3.Row]:
+        """Return a step that waits to be matched, with what was appended to its study."""
+        return self.db.rows(
+            f"SELECT p.* {_UNMATCHED} AND (mpps_uid = ? OR study_uid = ? AND study_uid <> '') "
+            "ORDER BY p.rowid",
+            WRONG_ENTRY,
+            step["mpps_uid"],
+            step["study_uid"],
         )
 
     def _require_waiting(self, procedure: Procedure, step: sqlite3.Row) -> None:
