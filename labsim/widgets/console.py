@@ -40,6 +40,7 @@ class ScannerConsole(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships
         self.caption = ipywidgets.Label()
         self.perform = _choice("Perform", [("as ordered", ""), *_performable(scanner)])
         self.name = ipywidgets.Text(description="Emergency", placeholder="Family^Given")
+        self.patient_id = ipywidgets.Text(description="Patient ID", placeholder="if known")
         self.steps = ipywidgets.Select(description="Steps", layout=_WIDE)
         self.reason = _choice("Reason", [(f"{code} {words}", code) for code, words in _reasons()])
         self.status = ipywidgets.HTML()
@@ -52,6 +53,7 @@ class ScannerConsole(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships
                     [
                         self._button("Start", self.start),
                         self.name,
+                        self.patient_id,
                         self._button("Start unscheduled", self.start_unscheduled),
                     ]
                 ),
@@ -70,18 +72,19 @@ class ScannerConsole(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships
                 self.status,
             ]
         )
-        self._show()
+        self._do(self.refresh)
 
     # What the buttons do; each returns what it came to
 
     def refresh(self) -> str:
         """Ask for the worklist."""
         listed = self.scanner.worklist()
+        self.caption.value = listed.caption
         return f"{len(listed)} entries. {listed.problem}".strip()
 
     def start(self) -> str:
         """Begin the chosen entries, several of one patient as one step."""
-        chosen = list(self.worklist.value)
+        chosen = [self._entries[number] for number in self.worklist.value]
         if not chosen:
             raise LabError("No entry of the worklist is chosen.", "Choose one, then Start.")
         self.scanner.start_step(chosen, perform=self.perform.value)
@@ -89,7 +92,9 @@ class ScannerConsole(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships
 
     def start_unscheduled(self) -> str:
         """Begin without an entry, under the name that is typed."""
-        self.scanner.start_unscheduled(self.name.value, perform=self.perform.value)
+        self.scanner.start_unscheduled(
+            self.name.value, patient_id=self.patient_id.value, perform=self.perform.value
+        )
         return "Unscheduled step begun."
 
     def acquire(self) -> str:
@@ -142,9 +147,9 @@ class ScannerConsole(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets ships
 
     def _show(self) -> None:
         """Show what the scanner has now; what was chosen stays chosen if it is still there."""
-        listed, chosen = self.scanner.worklist(), self.steps.value
-        self.caption.value = listed.caption
-        self.worklist.options = [(_line(entry), entry) for entry in listed]
+        chosen = self.steps.value
+        self._entries = self.scanner.kept_worklist()
+        self.worklist.options = [(_line(e), n) for n, e in enumerate(self._entries)]
         rows = self.scanner.steps().rows
         options = [(" · ".join(map(str, row[:-1])), str(row[-1])) for row in rows]
         self.steps.options = options

@@ -13,6 +13,7 @@ import pytest
 from labsim import Hospital
 from labsim.clock import ManualClock
 from labsim.errors import NotFound
+from labsim.systems.records import Procedure
 
 
 @pytest.fixture
@@ -44,3 +45,35 @@ def until(department: Hospital) -> Callable[[Callable[[], Any]], Any]:
                 pytest.fail("it did not come true within 5 seconds")
 
     return wait
+
+
+@pytest.fixture
+def seen(department: Hospital) -> Callable[..., None]:
+    """Wait until a system has written a line into the journal: messages take their time."""
+
+    def wait(source: str, words: str, *, after: int = 0, **keys: str) -> None:
+        found = department.journal.wait_for(
+            lambda event: (
+                event.source == source
+                and words in event.summary
+                and all(event.keys.get(name) == value for name, value in keys.items())
+            ),
+            5,
+            after,
+        )
+        assert found, f"{source} never wrote {words!r} with {keys}"
+
+    return wait
+
+
+@pytest.fixture
+def scheduled(department: Hospital, seen: Callable[..., None]) -> Callable[..., Procedure]:
+    """Bring an order from the HIS onto a worklist, for a new patient or for a known one."""
+
+    def schedule(code: str, patient_id: str = "") -> Procedure:
+        who = patient_id or department.his.register_patient().patient_id
+        order = department.his.place_order(who, code, "Cough")
+        seen("ris", "received", placer_order=order.placer_order)
+        return department.ris.schedule(order.placer_order)
+
+    return schedule

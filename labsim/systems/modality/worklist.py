@@ -157,6 +157,11 @@ class WorklistUser(ModalityTables):
         self._keep(keys, entries)
         return Worklist(self.ae_title, tuple(entries), self.now())
 
+    def kept_worklist(self) -> Worklist:
+        """Return what was last offered and has not been begun, without asking again."""
+        everything = worklist_keys("", "", "")
+        return self._kept(everything, "")
+
     def _keys(
         self,
         date: str,
