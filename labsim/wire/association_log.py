@@ -252,9 +252,10 @@ def dicom_keys(dataset: Dataset) -> dict[str, str]:
         ("placer_order", "PlacerOrderNumberImagingServiceRequest"),
         ("filler_order", "FillerOrderNumberImagingServiceRequest"),
     ):
-        values = {str(place.get(keyword) or "") for place in places} - {""}
-        if len(values) == 1 and not set(*values) & set("*?\\["):
-            found[key] = values.pop()
+        values = {str(place.get(keyword) or "") for place in places}
+        single = {value for value in values if value and not set(value) & set("*?\\[")}
+        if len(single) == 1:
+            found[key] = single.pop()
     return found
 
 
