@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from pydicom import dcmread
+from pydicom.errors import InvalidDicomError
 from pynetdicom import build_context
 
 from labsim.errors import ConfigurationError, LabError, NotFound
@@ -101,7 +102,7 @@ class SendingImages(ModalityTables):
         """
         with self._one_at_a_time:
             sending = self._send(exam)
-        self._plan_retry()
+            self._plan_retry()
         return sending
 
     def resend(self, exam: str) -> Sending:
@@ -210,8 +211,13 @@ class SendingImages(ModalityTables):
                 self.peer("store"), [build_context(sop_class) for sop_class in classes]
             ) as association:
                 for sop_uid, _, name in files:
-                    status = association.send_c_store(dcmread(self._images / name))
-                    code = status_of(status, "C-STORE")
+                    try:
+                        image = dcmread(self._images / name)
+                    except (OSError, InvalidDicomError) as error:
+                        problem = f"{name} cannot be read: {error}"
+                        self._mark([sop_uid], "failed", problem)
+                        continue
+                    code = status_of(association.send_c_store(image), "C-STORE")
                     taken = code == 0x0000 or 0xB000 <= code <= 0xBFFF
                     self._mark([sop_uid], "sent" if taken else "failed", describe_status(code))
                     sent += taken

@@ -97,7 +97,7 @@ class Performed(FillerOrders):
         return self.procedure(accession)
 
     def schedule_again(self, accession: str) -> Procedure:
-        """Put an examination that was given up back on the worklist.
+        """Put an examination that was given up back on the worklist; `reschedule` moves it.
 
         Parameters
         ----------

@@ -94,6 +94,16 @@ def test_all_images_are_sent_again_when_asked(hospital: Hospital, scanned: Scan)
         ct.resend("")
 
 
+def test_a_broken_file_does_not_keep_the_others_back(hospital: Hospital, scanned: Scan) -> None:
+    procedure, ct = scanned(hospital), hospital.ct
+    first = ct.images().rows[0][0]
+    (ct._images / first).write_bytes(b"not an image")
+    sending = ct.send()
+    assert (sending.sent, sending.waiting) == (3, 1)
+    assert f"{first} cannot be read" in sending.problem
+    assert hospital.pacs.count(procedure.study_uid) == 3
+
+
 def test_only_what_is_committed_is_deleted(hospital: Hospital, scanned: Scan) -> None:
     kept, gone, ct = scanned(hospital), scanned(hospital), hospital.ct
     ct.send()
