@@ -244,19 +244,19 @@ class Routes:
         int
             How many images were queued.
         """
-        now, queued = self._system.facility.clock.now(), 0
-        shown = self._visibility.index("")
-        for instance in shown.instances("STUDY", {"st.study_uid": [study_uid]}):
+        now = self._system.facility.clock.now()
+        shown = self._visibility.index("").instances("STUDY", {"st.study_uid": [study_uid]})
+        wanted: dict[str, list[tuple[str, str]]] = {}
+        for instance in shown:
             header, calling = self._sending.dataset(instance), self._sender(instance.sop_uid)
             for route in self._in_force(calling):
                 if met(route.conditions, header, calling, now):
-                    queued += self._queue.add(
-                        route.name,
-                        route.destination,
-                        [(study_uid, instance.sop_uid)],
-                        priority=route.priority,
-                    )
-        return queued
+                    wanted.setdefault(route.name, []).append((study_uid, instance.sop_uid))
+        return sum(
+            self._queue.add(name, route.destination, instances, priority=route.priority)
+            for name, instances in wanted.items()
+            for route in [self.get(name)]
+        )
 
     def _in_force(self, calling: str) -> list[Route]:
         """Return the rules to look at; nobody is sent what came from there."""
