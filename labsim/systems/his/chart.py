@@ -6,7 +6,7 @@ This is the side of an electronic medical record.
 from __future__ import annotations
 
 from labsim.errors import Hl7Error
-from labsim.systems.his.orders import Orders
+from labsim.systems.his.filling import Filling
 from labsim.systems.messages import patient_of
 from labsim.systems.records import Result, record_of
 from labsim.table import Table
@@ -15,7 +15,7 @@ from labsim.wire.hl7 import Message
 _KINDS = {"P": "preliminary report", "F": "final report", "C": "corrected report"}
 
 
-class Chart(Orders):
+class Chart(Filling):
     """Files results, and shows a patient's chart."""
 
     def chart(self, patient_id: str) -> list[Result]:

@@ -61,7 +61,8 @@ class Intake(FillerOrders):
         kept = patient_of(message, self.facility.issuer)
         prior = prior_of(message, kept)
         with self.db.transaction():
-            self._keep_patient(message)
+            # Also one that was given up before: a merge the other way round takes that back.
+            self.registry.keep(kept)
             self.registry.merge(kept, *prior, "orders", "procedures")
         self.note(f"patient {prior[0]} merged into {kept.patient_id}", patient_id=kept.patient_id)
         self._pass_on(message)

@@ -7,11 +7,12 @@ import sqlite3
 from labsim.errors import ConfigurationError
 from labsim.systems.messages import patient_segments
 from labsim.systems.records import Result
-from labsim.systems.ris.tables import RisTables, patient_of_row, visit_of_row
+from labsim.systems.ris.tables import patient_of_row, visit_of_row
+from labsim.systems.ris.telling import Telling
 from labsim.wire.hl7 import Message, escape, segment, timestamp
 
 
-class Reporting(RisTables):
+class Reporting(Telling):
     """Signs reports and sends them to the HIS."""
 
     def report(

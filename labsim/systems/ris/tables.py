@@ -4,37 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
-from datetime import datetime
 
 from labsim.errors import NotFound
 from labsim.site import Site
 from labsim.systems import outbox, registry, settings, step_manager
-from labsim.systems.catalogue import CODING_SCHEME
 from labsim.systems.facility import Facility, System
-from labsim.systems.messages import (
-    number_of,
-    patient_of,
-    patient_segments,
-    provider_field,
-    visit_of,
-)
-from labsim.systems.order_messages import (
-    OMG,
-    OMI,
-    ORM,
-    StudyNumbers,
-    Timing,
-    order_header,
-    order_segments,
-    reason_field,
-)
+from labsim.systems.messages import number_of, patient_of, visit_of
+from labsim.systems.order_messages import OMI, ORM
 from labsim.systems.outbox import Outbox
 from labsim.systems.records import Order, Patient, Procedure, Visit, record_of
 from labsim.systems.registry import Registry
 from labsim.systems.ris import resources
 from labsim.systems.settings import Choice, preset
 from labsim.table import Table
-from labsim.wire.hl7 import Header, Message, escape, timestamp
+from labsim.wire.hl7 import Message
 from labsim.wire.mllp import MllpEndpoint
 from labsim.wire.network import Address
 
@@ -98,21 +81,13 @@ CREATE TABLE IF NOT EXISTS reports (
 )
 # A procedure with its order, its patient and the visit it belongs to.
 FULL = (
-    "SELECT pr.*, o.visit, o.reason, o.provider, p.name, p.birth_date, p.sex, "
+    "SELECT pr.*, o.placer, o.visit, o.reason, o.provider, p.name, p.birth_date, p.sex, "
     "COALESCE(v.patient_class, 'O') AS patient_class, "
     "COALESCE(v.location, 'OUT') AS location, COALESCE(v.attending, '') AS attending "
     "FROM procedures pr JOIN orders o USING (filler_order) "
     "JOIN patients p ON p.patient_id = pr.patient_id AND p.issuer = pr.issuer "
     "LEFT JOIN visits v ON v.visit = o.visit AND v.issuer = o.issuer "
 )
-# What a procedure's status is called in ORC-5 (HL7 table 0038).
-_ORDER_STATUS = {
-    "SCHEDULED": "SC",
-    "IN PROGRESS": "IP",
-    "COMPLETED": "CM",
-    "DISCONTINUED": "DC",
-    "CANCELLED": "CA",
-}
 
 
 class RisTables(System):
@@ -224,86 +199,6 @@ class RisTables(System):
         assert row is not None
         return row
 
-    def _set_status(
-        self, accession: str, status: str, control: str = "SC", reason: str = ""
-    ) -> None:
-        """Give an examination and its order a status, and tell the HIS (RAD-3).
-
-        The one place where a status changes. The message is kept in the same
-        transaction, so neither is there without the other. `control` and
-        `reason` are as for `_tell_placer`.
-        """
-        with self.db.transaction():
-            before = self.procedure(accession).status
-            self.db.run("UPDATE procedures SET status = ? WHERE accession = ?", status, accession)
-            self.db.run(
-                "UPDATE orders SET status = ? WHERE filler_order = "
-                "(SELECT filler_order FROM procedures WHERE accession = ?)",
-                status,
-                accession,
-            )
-            # Of a report the HIS hears by the report itself (RAD-128).
-            if status in _ORDER_STATUS and status != before:
-                self._tell_placer(accession, control, reason)
-
-    def _tell_placer(self, accession: str, control: str, reason: str = "") -> None:
-        """Tell the HIS what became of its order (RAD-3).
-
-        Parameters
-        ----------
-        accession : str
-            The examination.
-        control : str
-            ORC-1: ``"SN"`` a new order of ours, ``"SC"`` another status,
-            ``"XX"`` changed by us, ``"OC"`` cancelled by us.
-        reason : str
-            Why (ORC-16).
-        """
-        row = self._full(accession)
-        placer = self.db.value(
-            "SELECT placer FROM orders WHERE filler_order = ?", row["filler_order"]
-        )
-        if placer != self._site.his.application:  # whoever placed it, it was not our HIS
-            return
-        kind = ORM if self.order_message == ORM else OMG
-        status = _ORDER_STATUS.get(row["status"], "")
-        orc = {1: control, 5: status, 9: timestamp(self.facility.clock.now())}
-        header = order_header(self.outbox, kind, self._site.his.application)
-        message = self._order_message(kind, header, row, orc | {16: reason_field(reason)})
-        self.outbox.post(message, self._his, "RAD-3", accession=accession)
-
-    def _order_message(
-        self, kind: str, header: Header, row: sqlite3.Row, orc: dict[int, str]
-    ) -> Message:
-        """Write what is about a scheduled examination; `orc` has what this message adds."""
-        start = timestamp(datetime.fromisoformat(row["start"]))
-        numbers = self._order_numbers(row)
-        fields = numbers | orc | {12: provider_field(row["provider"])}
-        fields = {number: text for number, text in fields.items() if text}
-        return Message.build(
-            header,
-            *patient_segments(
-                self.registry.patient(row["patient_id"], row["issuer"]), visit_of_row(row)
-            ),
-            *order_segments(
-                kind,
-                fields,
-                numbers | _service(row),
-                Timing(start, row["priority"]),
-                StudyNumbers(
-                    row["accession"],
-                    row["procedure_id"],
-                    row["study_uid"],
-                    row["step_id"],
-                    row["modality"],
-                    row["code"],
-                    row["description"],
-                    CODING_SCHEME,
-                    row["station"],
-                ),
-            ),
-        )
-
     def _note_procedure(self, procedure: Procedure, what: str, **keys: str) -> None:
         self.note(
             f"{procedure.accession}: {what}",
@@ -329,21 +224,6 @@ class RisTables(System):
                 self.registry.keep_visit(visit)
             return self.registry.patient(number, issuer)
 
-    def _order_numbers(self, row: sqlite3.Row) -> dict[int, str]:
-        """Return placer and filler order number, fields 2 and 3 of both ORC and OBR."""
-        placer = self.db.value(
-            "SELECT placer FROM orders WHERE filler_order = ?", row["filler_order"]
-        )
-        return {
-            2: f"{row['placer_order']}^{placer}" if row["placer_order"] else "",
-            3: f"{row['filler_order']}^{self._site.ris.application}",
-        }
-
-    def _obr(self, row: sqlite3.Row) -> dict[int, str]:
-        """Return the OBR fields where IHE puts the RIS's numbers (RAD TF-2, RAD-4)."""
-        numbers = {18: row["accession"], 19: row["procedure_id"], 20: row["step_id"]}
-        return self._order_numbers(row) | _service(row) | numbers
-
 
 def patient_of_row(row: sqlite3.Row) -> Patient:
     """Return the patient of a row of `FULL`."""
@@ -360,12 +240,3 @@ def visit_of_row(row: sqlite3.Row) -> Visit:
         row["location"],
         row["attending"],
     )
-
-
-def _service(row: sqlite3.Row) -> dict[int, str]:
-    """Return the OBR fields that say what is to be done, and why."""
-    return {
-        1: "1",
-        4: f"{row['performed_code'] or row['code']}^{escape(row['description'])}^{CODING_SCHEME}",
-        31: reason_field(row["reason"]),
-    }

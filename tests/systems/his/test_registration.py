@@ -190,6 +190,21 @@ def test_a_message_with_a_number_that_was_given_up_renames_nobody(
         clinic.ris.patient(prior.patient_id)
 
 
+def test_a_merge_the_other_way_round_takes_the_first_back(clinic: Hospital, mllp: Mllp) -> None:
+    keep, prior = clinic.his.register_patient("Vega^Ines"), clinic.his.register_patient("Vega^Inez")
+    order = clinic.his.place_order(keep.patient_id)
+    clinic.his.merge_patients(keep.patient_id, prior.patient_id)
+    numbers = f"{prior.patient_id}^^^RIVERSIDE^PI"
+    message = ADMISSION.format(event="A40", numbers=numbers, name="Vega^Inez")
+    merge = f"{message}\nMRG|{keep.patient_id}^^^RIVERSIDE^PI"
+    assert mllp(clinic, "ris", merge)[1] == "MSA|AA|X1"
+    assert clinic.ris.patient(prior.patient_id).name == "Vega^Inez"
+    with pytest.raises(NotFound):
+        clinic.ris.patient(keep.patient_id)
+    procedure = clinic.ris.schedule(order.placer_order)
+    assert procedure.patient_id == prior.patient_id
+
+
 # People whom nobody knows
 
 
