@@ -33,7 +33,8 @@ class Database:
     Raises
     ------
     ConfigurationError
-        If the file is no database, or cannot be written.
+        If the file is no database, cannot be written, or has other tables than
+        this version works with.
     """
 
     def __init__(self, path: Path, schema: str) -> None:
@@ -49,6 +50,9 @@ class Database:
                 f"{path} cannot be used: {error}.",
                 "Put a copy of it back, or choose another folder.",
             ) from error
+        except ConfigurationError:
+            self._connection.close()
+            raise
 
     def _prepare(self, schema: str) -> None:
         # With the write-ahead log a reader from outside (a learner's SQL) never blocks a writer.
@@ -56,7 +60,22 @@ class Database:
         # What was acknowledged must survive a power cut, so each commit reaches the disk.
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute("PRAGMA foreign_keys = ON")
+        self._require_same_columns(_COUNTERS + schema)
         self._connection.executescript(_COUNTERS + schema)
+
+    def _require_same_columns(self, schema: str) -> None:
+        """Refuse a file that another version made: what is missing would show much later."""
+        with contextlib.closing(sqlite3.connect(":memory:")) as model:
+            model.executescript(schema)
+            wanted = _columns(model)
+        found = _columns(self._connection)
+        for table, columns in wanted.items():
+            if found.get(table, columns) != columns:
+                raise ConfigurationError(
+                    f"{self.path} was made by another version of the lab: "
+                    f"table {table} has other columns.",
+                    "Choose another folder, or go on with that version.",
+                )
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -177,3 +196,12 @@ class Database:
         """Write everything out and close the file."""
         with self._lock:
             self._connection.close()
+
+
+def _columns(connection: sqlite3.Connection) -> dict[str, set[str]]:
+    """Return the names of the columns of every table."""
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return {
+        table: {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        for (table,) in tables
+    }

@@ -22,6 +22,7 @@ def _ae_title(text: str) -> str:
 
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
 
 
@@ -36,6 +37,7 @@ class HisSite(_Part):
     hl7_port: Port
     application: str
     orders_to: Literal["ris"]
+    order_message: Literal["ORM^O01", "OMG^O19"] = "ORM^O01"
 
 
 class RisSite(_Part):
@@ -48,6 +50,7 @@ class RisSite(_Part):
     ae_title: AeTitle
     orders_to: Literal["pacs"]
     results_to: Literal["his"]
+    order_message: Literal["ORM^O01", "OMI^O23"] = "ORM^O01"
 
 
 class PacsSite(_Part):
@@ -70,6 +73,8 @@ class ModalitySite(_Part):
     ae_title: AeTitle
     worklist: Literal["ris"]
     archive: Literal["pacs"]
+    opens: TimeOfDay = "00:00"
+    closes: TimeOfDay = "24:00"
 
 
 class ImporterSite(_Part):

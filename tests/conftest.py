@@ -7,10 +7,13 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
+from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from labsim import Hospital
 from labsim.imaging.ct import PROTOCOLS
@@ -61,6 +64,46 @@ def peer() -> Callable[[str], Path]:
         pytest.skip(hint)
 
     return find
+
+
+class Station:
+    """A workstation outside of the hospital, which keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.images: list[Dataset] = []
+        self.associations = 0
+        self.answer = 0x0000
+
+    def store(self, event: evt.Event) -> int:
+        self.images.append(event.dataset)
+        return self.answer
+
+    def accepted(self, event: evt.Event) -> None:
+        self.associations += 1
+
+    @property
+    def uids(self) -> list[str]:
+        return [str(image.SOPInstanceUID) for image in self.images]
+
+
+@pytest.fixture(scope="session")
+def station() -> Callable[..., AbstractContextManager[Station]]:
+    """Run a workstation, and register it at the archive; at a port of choice if it was down."""
+
+    @contextmanager
+    def run(hospital: Hospital, title: str, port: int = 0) -> Iterator[Station]:
+        kept, entity = Station(), AE(ae_title=title)
+        entity.supported_contexts = AllStoragePresentationContexts
+        handlers = [(evt.EVT_C_STORE, kept.store), (evt.EVT_ACCEPTED, kept.accepted)]
+        server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+        assert server is not None
+        try:
+            hospital.pacs.register_ae(title, host="127.0.0.1", port=server.server_address[1])
+            yield kept
+        finally:
+            server.shutdown()
+
+    return run
 
 
 @pytest.fixture(autouse=True)

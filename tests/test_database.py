@@ -247,3 +247,13 @@ def test_an_interrupt_between_a_transaction_and_its_block_leaves_no_complaint(
     kept = again.value("SELECT COUNT(*) FROM pets")
     again.close()
     assert (complaints, kept) == ([], 0)
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    Database(path, "CREATE TABLE IF NOT EXISTS pets (name TEXT);").close()
+    with pytest.raises(ConfigurationError, match=r"another version.*table pets has other columns"):
+        Database(path, "CREATE TABLE IF NOT EXISTS pets (name TEXT, age INTEGER);")
+    # One more table is no other version of those that are there.
+    more = "CREATE TABLE IF NOT EXISTS pets (name TEXT); CREATE TABLE IF NOT EXISTS t (n INTEGER);"
+    Database(path, more).close()

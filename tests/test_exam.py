@@ -12,6 +12,7 @@ from labsim.exam import Exam
 JOURNEY = [
     ("RAD-1", "his", "ris", 1),
     ("RAD-2", "his", "ris", 1),
+    ("RAD-3", "ris", "his", 3),  # scheduled, in progress, completed
     ("RAD-4", "ris", "pacs", 1),
     ("RAD-5", "ct1", "ris", 1),
     ("RAD-6", "ct1", "ris", 1),

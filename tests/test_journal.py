@@ -317,5 +317,10 @@ def test_two_orders_of_one_patient_are_told_apart(hospital: Hospital) -> None:
         assert own.placer_order in placers
         assert foreign.placer_order not in placers
         assert {event.keys.get("accession") for event in events} == {None, procedure.accession}
-        assert [step.transaction for step in events.steps()] == ["RAD-1", "RAD-2", "RAD-4"]
-        assert [step.messages for step in events.steps()] == [1, 1, 1]
+        assert [step.transaction for step in events.steps()] == [
+            "RAD-1",
+            "RAD-2",
+            "RAD-3",
+            "RAD-4",
+        ]
+        assert [step.messages for step in events.steps()] == [1, 1, 1, 1]

@@ -23,7 +23,7 @@ from labsim.sop_classes import MODALITY_WORKLIST
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-W", "error", "-m", "labsim"]
-STEPS = ["1", "2", "4", "5", "6", "8", "7", "10", "14", "16", "128"]
+STEPS = ["1", "2", "3", "4", "5", "6", "8", "7", "10", "14", "16", "128"]
 
 Up = Callable[..., "subprocess.Popen[str]"]
 
@@ -181,7 +181,7 @@ def test_an_exam_for_programs(tmp_path: Path) -> None:
     assert (done.returncode, told["complete"], told["problem"]) == (0, True, "")
     assert told["accession"] == "A0000001"
     assert [step["transaction"] for step in told["steps"]] == [f"RAD-{n}" for n in STEPS]
-    images = told["steps"][5]
+    images = told["steps"][6]
     assert (images["from"], images["to"], images["messages"]) == ("ct1", "pacs", 24)
     with Hospital(path=tmp_path) as hospital:
         assert [row[0] for row in hospital.ct.table()] == ["A0000001"]

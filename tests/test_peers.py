@@ -128,9 +128,8 @@ def test_a_file_is_found(stored: Hospital, program: Program, file: Path) -> None
         assert sent[name].value in values(said, name)
 
 
-# getscu offers each class once, in several transfer syntaxes, and the archive takes one that is
-# not compressed. For compressed pixels there is C-MOVE, where the archive proposes.
-@pytest.mark.parametrize("file", UNCOMPRESSED, ids=lambda file: file.name)
+# getscu offers each class once, uncompressed; what is stored compressed is decompressed for it.
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_a_file_is_fetched_with_c_get(
     stored: Hospital, program: Program, file: Path, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage
 
 from labsim.imaging.common import (
@@ -318,11 +319,26 @@ def _add_ct(image: Dataset, protocol: CtProtocol) -> None:
         image.RescaleType = "HU"
         image.ExposureTime = 500
         image.Exposure = round(protocol.current * 0.5)
+        _add_dose(image, protocol)
         image.RotationDirection = "CW"
     if protocol.contrast:
         image.ContrastBolusAgent = protocol.contrast
         image.ContrastBolusRoute = "IV"
         image.ContrastBolusVolume = "90"
+
+
+def _add_dose(image: Dataset, protocol: CtProtocol) -> None:
+    """Add the CTDIvol in mGy, and the phantom that it is told for (PS3.16 CID 4052)."""
+    phantom = Dataset()
+    phantom.CodingSchemeDesignator = "DCM"
+    if protocol.body_part == "HEAD":
+        phantom.CodeValue, phantom.CodeMeaning = "113690", "IEC Head Dosimetry Phantom"
+        output = 0.18
+    else:
+        phantom.CodeValue, phantom.CodeMeaning = "113691", "IEC Body Dosimetry Phantom"
+        output = 0.07  # mGy for each mAs at 120 kV; the wide phantom shields its own middle
+    image.CTDIvol = round(output * (protocol.kvp / 120) ** 2.3 * protocol.current * 0.5, 2)
+    image.CTDIPhantomTypeCodeSequence = Sequence([phantom])
 
 
 def _axial(protocol: CtProtocol, grid: Grid) -> Dataset:

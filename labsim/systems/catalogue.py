@@ -26,6 +26,8 @@ class Examination:
         Protocols of the scanner, one for each series, in the order of its work.
     report : str
         What a reader writes when there is nothing to find.
+    minutes : int
+        How long the room is taken.
     """
 
     code: str
@@ -34,6 +36,7 @@ class Examination:
     body_part: str
     series: tuple[str, ...]
     report: str
+    minutes: int = 15
 
 
 _LUNGS = (
@@ -66,21 +69,25 @@ _EXAMINATIONS = {
         Examination("CTTHORAX", "CT thorax", "CT", "CHEST", ("CHEST",), _LUNGS),
         Examination("CTHEAD", "CT head", "CT", "HEAD", ("HEAD",), _BRAIN),
         Examination("CTLUNG", "CT thorax, lung", "CT", "CHEST", ct.STUDIES["CHEST"], _LUNGS),
-        Examination("CTABDOMEN", "CT abdomen", "CT", "ABDOMEN", ct.STUDIES["ABDOMEN"], _ABDOMEN),
-        Examination("MRHEAD", "MR head", "MR", "HEAD", mr.STUDIES["HEAD"], _BRAIN),
-        Examination("MRKNEEL", "MR knee left", "MR", "KNEE", mr.STUDIES["KNEE_LEFT"], _KNEE),
-        Examination("MRKNEER", "MR knee right", "MR", "KNEE", mr.STUDIES["KNEE_RIGHT"], _KNEE),
-        Examination("MRLSPINE", "MR lumbar spine", "MR", "LSPINE", mr.STUDIES["LSPINE"], _SPINE),
-        Examination("DXCHEST", "Chest PA and lateral", "DX", "CHEST", ("CHEST",), _LUNGS),
-        Examination("DXHANDL", "Left hand", "DX", "HAND", ("HAND_LEFT",), _HAND),
-        Examination("DXHANDR", "Right hand", "DX", "HAND", ("HAND_RIGHT",), _HAND),
-        Examination("DXKNEEL", "Left knee", "DX", "KNEE", ("KNEE_LEFT",), _KNEE),
-        Examination("DXKNEER", "Right knee", "DX", "KNEE", ("KNEE_RIGHT",), _KNEE),
-        Examination("CRCHEST", "Chest PA on a plate", "CR", "CHEST", ("CHEST",), _LUNGS),
-        Examination("CRBED", "Chest in bed", "CR", "CHEST", ("CHEST_BED",), _LUNGS),
+        Examination(
+            "CTABDOMEN", "CT abdomen", "CT", "ABDOMEN", ct.STUDIES["ABDOMEN"], _ABDOMEN, 20
+        ),
+        Examination("MRHEAD", "MR head", "MR", "HEAD", mr.STUDIES["HEAD"], _BRAIN, 30),
+        Examination("MRKNEEL", "MR knee left", "MR", "KNEE", mr.STUDIES["KNEE_LEFT"], _KNEE, 30),
+        Examination("MRKNEER", "MR knee right", "MR", "KNEE", mr.STUDIES["KNEE_RIGHT"], _KNEE, 30),
+        Examination(
+            "MRLSPINE", "MR lumbar spine", "MR", "LSPINE", mr.STUDIES["LSPINE"], _SPINE, 30
+        ),
+        Examination("DXCHEST", "Chest PA and lateral", "DX", "CHEST", ("CHEST",), _LUNGS, 10),
+        Examination("DXHANDL", "Left hand", "DX", "HAND", ("HAND_LEFT",), _HAND, 10),
+        Examination("DXHANDR", "Right hand", "DX", "HAND", ("HAND_RIGHT",), _HAND, 10),
+        Examination("DXKNEEL", "Left knee", "DX", "KNEE", ("KNEE_LEFT",), _KNEE, 10),
+        Examination("DXKNEER", "Right knee", "DX", "KNEE", ("KNEE_RIGHT",), _KNEE, 10),
+        Examination("CRCHEST", "Chest PA on a plate", "CR", "CHEST", ("CHEST",), _LUNGS, 10),
+        Examination("CRBED", "Chest in bed", "CR", "CHEST", ("CHEST_BED",), _LUNGS, 10),
         Examination("MGSCREEN", "Screening mammography", "MG", "BREAST", ("SCREENING",), _BREAST),
-        Examination("USABDOMEN", "Ultrasound abdomen", "US", "ABDOMEN", ("ABDOMEN",), _ABDOMEN),
-        Examination("USHEART", "Echocardiogram", "US", "HEART", ("HEART",), _HEART),
+        Examination("USABDOMEN", "Ultrasound abdomen", "US", "ABDOMEN", ("ABDOMEN",), _ABDOMEN, 20),
+        Examination("USHEART", "Echocardiogram", "US", "HEART", ("HEART",), _HEART, 30),
     )
 }
 

@@ -9,18 +9,33 @@ from pydicom.sequence import Sequence
 
 from labsim.systems.catalogue import CODING_SCHEME
 
+# Order priority (HL7 table 0027) as Requested Procedure Priority (PS3.3 C.4.11).
+_PRIORITY = {"R": "ROUTINE", "A": "HIGH", "S": "STAT"}
+
 
 def worklist_keys(modality: str, station: str, date: str, accession: str = "") -> Dataset:
-    """Return the Identifier of a worklist query: what a scanner asks, and what it wants to know."""
+    """Return the Identifier of a worklist query: what a scanner asks, and what it wants to know.
+
+    It wants every attribute that a worklist must be able to return, types 1 and
+    2 of PS3.4 Table K.6-1, each where it belongs: those of the step inside the
+    Scheduled Procedure Step Sequence.
+    """
     keys = Dataset()
     keys.SpecificCharacterSet = "ISO_IR 192"
     for keyword in (
         "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
-        "AdmissionID", "ReferringPhysicianName", "StudyInstanceUID", "RequestedProcedureID",
-        "RequestedProcedureDescription", "PlacerOrderNumberImagingServiceRequest",
+        "MedicalAlerts", "Allergies", "SpecialNeeds", "PatientState",
+        "ConfidentialityConstraintOnPatientDataDescription",
+        "AdmissionID", "CurrentPatientLocation", "ReferringPhysicianName", "RequestingPhysician",
+        "StudyInstanceUID", "RequestedProcedureID", "RequestedProcedureDescription",
+        "RequestedProcedurePriority", "ReasonForTheRequestedProcedure",
+        "PatientTransportArrangements", "PlacerOrderNumberImagingServiceRequest",
         "FillerOrderNumberImagingServiceRequest",
     ):  # fmt: skip
         setattr(keys, keyword, "")
+    keys.PatientWeight = keys.PregnancyStatus = None
+    keys.ReferencedStudySequence = Sequence()
+    keys.ReferencedPatientSequence = Sequence()
     keys.AccessionNumber = accession
     keys.RequestedProcedureCodeSequence = Sequence()
     step = Dataset()
@@ -30,7 +45,8 @@ def worklist_keys(modality: str, station: str, date: str, accession: str = "") -
     for keyword in (
         "ScheduledProcedureStepStartTime", "ScheduledProcedureStepID",
         "ScheduledProcedureStepDescription", "ScheduledProcedureStepStatus",
-        "ScheduledPerformingPhysicianName",
+        "ScheduledProcedureStepLocation", "ScheduledStationName",
+        "ScheduledPerformingPhysicianName", "PreMedication", "RequestedContrastAgent",
     ):  # fmt: skip
         setattr(step, keyword, "")
     step.ScheduledProtocolCodeSequence = Sequence()
@@ -62,11 +78,12 @@ def worklist_entry(row: sqlite3.Row) -> Dataset:
     entry.PatientWeight = None
     entry.MedicalAlerts = ""
     entry.Allergies = ""
+    entry.SpecialNeeds = ""
     entry.PregnancyStatus = None
     entry.PatientState = ""
     entry.ConfidentialityConstraintOnPatientDataDescription = ""
     entry.AdmissionID = row["visit"]
-    entry.CurrentPatientLocation = "OUT"
+    entry.CurrentPatientLocation = row["location"]
     entry.AccessionNumber = row["accession"]
     entry.ReferringPhysicianName = row["provider"]
     entry.RequestingPhysician = row["provider"]
@@ -76,7 +93,7 @@ def worklist_entry(row: sqlite3.Row) -> Dataset:
     entry.RequestedProcedureID = row["procedure_id"]
     entry.RequestedProcedureDescription = row["description"]
     entry.RequestedProcedureCodeSequence = Sequence([_code(row)])
-    entry.RequestedProcedurePriority = "ROUTINE"
+    entry.RequestedProcedurePriority = _PRIORITY[row["priority"]]
     entry.ReasonForTheRequestedProcedure = row["reason"]
     entry.PatientTransportArrangements = ""
     entry.PlacerOrderNumberImagingServiceRequest = row["placer_order"]

@@ -233,7 +233,11 @@ def _message_keys(
 
 
 def dicom_keys(dataset: Dataset) -> dict[str, str]:
-    """Return what ties a data set to an exam, single values without wild cards only."""
+    """Return what ties a data set to an exam, single values without wild cards only.
+
+    A performed step of several exams has several accession numbers: none of them ties it to
+    one exam, its own UID ties it to all.
+    """
     places = [dataset]
     for name in ("ScheduledProcedureStepSequence", "ScheduledStepAttributesSequence"):
         places += list(dataset.get(name) or [])
@@ -248,10 +252,10 @@ def dicom_keys(dataset: Dataset) -> dict[str, str]:
         ("placer_order", "PlacerOrderNumberImagingServiceRequest"),
         ("filler_order", "FillerOrderNumberImagingServiceRequest"),
     ):
-        for place in places:
-            value = str(place.get(keyword) or "")
-            if value and not set(value) & set("*?\\["):
-                found.setdefault(key, value)
+        values = {str(place.get(keyword) or "") for place in places}
+        single = {value for value in values if value and not set(value) & set("*?\\[")}
+        if len(single) == 1:
+            found[key] = single.pop()
     return found
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -46,6 +46,23 @@ class BackgroundLoop:
         except BaseException:  # a time-out, or the kernel was interrupted while waiting
             future.cancel()
             raise
+
+    def later(self, seconds: float, work: Callable[[], object]) -> Future[None]:
+        """Call something in a while; cancelling the future prevents it.
+
+        Parameters
+        ----------
+        seconds : float
+            How long from now.
+        work : callable
+            Called on the loop's thread, so it must not wait for anything.
+        """
+
+        async def wait() -> None:
+            await asyncio.sleep(seconds)
+            work()
+
+        return asyncio.run_coroutine_threadsafe(wait(), self._loop)
 
     def close(self) -> None:
         """Cancel what still runs and end the thread."""

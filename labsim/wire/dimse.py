@@ -12,7 +12,7 @@ import functools
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from socketserver import TCPServer
@@ -78,6 +78,8 @@ class Call:
 Rejection = tuple[int, int, int]
 Admission = Callable[[Call], Rejection | None]
 Handlers = Sequence[tuple[evt.EventType, Callable[..., Any]]]
+# Answers a request with all its answers: association, request, presentation context ID.
+Service = Callable[[Association, Any, int], None]
 
 
 def instance_of(event: evt.Event) -> str:
@@ -108,6 +110,7 @@ class DicomNode:
         self._server: _Listener | None = None
         self._serving: threading.Thread | None = None
         self._calls: list[Association] = []
+        self._dialling: list[_Entity] = []
 
     # Answering
 
@@ -116,6 +119,7 @@ class DicomNode:
         contexts: Sequence[PresentationContext],
         handlers: Handlers,
         *,
+        services: Mapping[type, Service] | None = None,
         admit: Admission | None = None,
         port: int = 0,
     ) -> int:
@@ -128,6 +132,9 @@ class DicomNode:
         handlers : sequence of (event, callable)
             What answers each DIMSE request. A handler that raises is answered
             with 0x0110 Processing failure and journaled.
+        services : mapping, optional
+            What answers the requests of a kind, such as ``C_MOVE``, in the
+            place of pynetdicom's own service.
         admit : callable, optional
             Decides on a `Call`; returns None or what to reject it with.
         port : int
@@ -147,7 +154,8 @@ class DicomNode:
         entity.require_called_aet = True
         entity.maximum_associations = 64
         bound = [(event, self._guard(event, handler)) for event, handler in handlers]
-        request = [(evt.EVT_REQUESTED, functools.partial(self._requested, admit))]
+        requested = functools.partial(self._requested, admit, services or {})
+        request = [(evt.EVT_REQUESTED, requested)]
         try:
             self._server = cast(
                 _Listener,
@@ -174,7 +182,7 @@ class DicomNode:
         return self._log.observers()
 
     def close(self) -> None:
-        """Stop listening, and abort the associations that are open."""
+        """Stop listening, abort the associations that are open, and wait for no answer."""
         answering: list[Association] = []
         if self._server is not None and self._serving is not None:
             self._server.shutdown()
@@ -186,6 +194,9 @@ class DicomNode:
                 association.abort()
             elif association.requestor.primitive is None:
                 _hang_up(association)
+        for entity in list(self._dialling):
+            if entity.calling is not None:
+                _hang_up(entity.calling)
         for association in [*answering, *self._calls]:
             association.join(TIMEOUT)
             association.dul.join(TIMEOUT)
@@ -253,6 +264,7 @@ class DicomNode:
             raise self._failed(peer, error.what, error.next_step, "unreachable") from error
         bound = [(event, self._guard(event, handler)) for event, handler in handlers]
         entity = self._entity()
+        self._dialling.append(entity)
         try:
             association = entity.associate(
                 local.host,
@@ -267,6 +279,8 @@ class DicomNode:
                 _end(entity.calling)
                 close_socket(entity.calling)
             raise
+        finally:
+            self._dialling.remove(entity)
         if association.is_established:
             return association
         association.dul.join(TIMEOUT)
@@ -319,7 +333,9 @@ class DicomNode:
         entity.maximum_pdu_size = 0  # unlimited: fewer, larger writes
         return entity
 
-    def _requested(self, admit: Admission | None, event: evt.Event) -> None:
+    def _requested(
+        self, admit: Admission | None, services: Mapping[type, Service], event: evt.Event
+    ) -> None:
         request = event.assoc.requestor.primitive
         assert request is not None
         call = Call(
@@ -331,6 +347,10 @@ class DicomNode:
             ),
         )
         event.assoc.requestor.ae_title = request.calling_ae_title
+        if services:
+            # pynetdicom has no place where a service of its own could be replaced.
+            serve = functools.partial(_serve, services, event.assoc)
+            event.assoc.__dict__["_serve_request"] = serve
         # A wrong called title is pynetdicom's to reject, with 1/1/7.
         rejection = admit(call) if admit and call.called == self.ae_title else None
         if rejection:
@@ -370,11 +390,15 @@ class DicomNode:
 
         return guarded
 
-    def _handler_failed(self, request: evt.Event, error: Exception) -> Dataset:
+    def failed_to_answer(self, request: evt.Event, error: Exception) -> str:
+        """Write into the journal why a request could not be processed, and return it."""
         text = error.what if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
         what = f"{self.ae_title} could not process a request: {text}"
         self._log.error(what, association=request.assoc)
-        return failure(PROCESSING_FAILURE, text)
+        return text
+
+    def _handler_failed(self, request: evt.Event, error: Exception) -> Dataset:
+        return failure(PROCESSING_FAILURE, self.failed_to_answer(request, error))
 
 
 class _Entity(AE):
@@ -419,6 +443,24 @@ class _Shared(list[PresentationContext]):
         return self
 
 
+def _serve(
+    services: Mapping[type, Service], association: Association, request: Any, context_id: int
+) -> None:
+    """Answer a request, in the place of pynetdicom's method."""
+    service = services.get(type(request))
+    accepted = association._accepted_cx.get(context_id)
+    if service is None or accepted is None or not request.is_valid_request:
+        Association._serve_request(association, request, context_id)
+        return
+    association.dimse.cancel_req = {}
+    association._is_paused = True  # so that sub-operations may go the same way
+    try:
+        service(association, request, context_id)
+    finally:
+        association._is_paused = False
+        association.dimse.cancel_req = {}
+
+
 def _end(association: Association) -> None:
     """End an association that an error has left in whatever state."""
     if association.is_released or association.is_aborted or association.is_rejected:
@@ -430,5 +472,5 @@ def _end(association: Association) -> None:
 def _hang_up(association: Association) -> None:
     """Wake what waits for a request that never came, or for the rest of it."""
     cast(Any, association.dul.to_user_queue).put(None)  # no primitive: its type has none
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, KeyError):  # not connected yet
         association.__dict__["_labsim_socket"].shutdown(socket.SHUT_RDWR)

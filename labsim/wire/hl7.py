@@ -210,6 +210,14 @@ class Message:
             if str(parsed[0]) == name
         ]
 
+    def repetitions(self, path: str) -> list[str]:
+        """Return every repetition of a field as it is written, such as each ID of ``"PID-3"``."""
+        name, _, field = path.partition("-")
+        for parsed in self._parsed:
+            if str(parsed[0]) == name and int(field) < len(parsed):
+                return [text for text in str(parsed[int(field)]).split("~") if text]
+        return []
+
     @property
     def type(self) -> str:
         """Message type and trigger event, such as ``"ADT^A04"``."""

@@ -1,7 +1,7 @@
 """Names of the segments and fields that the lab's messages use.
 
-From HL7 v2.5.1 chapters 2 (MSH, MSA), 3 (EVN, PID, PV1, MRG), 4 (ORC, OBR)
-and 7 (OBX); ZDS from IHE RAD TF-2, transaction RAD-4.
+From HL7 v2.5.1 chapters 2 (MSH, MSA), 3 (EVN, PID, PV1, MRG), 4 (ORC, OBR,
+TQ1, IPC) and 7 (OBX); ZDS from IHE RAD TF-2, transaction RAD-4.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ SEGMENT_NAMES: Mapping[str, str] = {
     "MRG": "Merge Patient Information",
     "ORC": "Common Order",
     "OBR": "Observation Request",
+    "TQ1": "Timing/Quantity",
+    "IPC": "Imaging Procedure Control",
     "OBX": "Observation/Result",
     "ZDS": "Study Instance UID (IHE)",
 }
@@ -44,12 +46,16 @@ FIELD_NAMES: Mapping[str, str] = {
     "PID-5": "Patient Name",
     "PID-7": "Date/Time of Birth",
     "PID-8": "Administrative Sex",
+    "PID-31": "Identity Unknown Indicator",
+    "PID-32": "Identity Reliability Code",
     "PV1-1": "Set ID",
     "PV1-2": "Patient Class",
     "PV1-3": "Assigned Patient Location",
     "PV1-7": "Attending Doctor",
     "PV1-8": "Referring Doctor",
     "PV1-19": "Visit Number",
+    "PV1-44": "Admit Date/Time",
+    "PV1-45": "Discharge Date/Time",
     "MRG-1": "Prior Patient Identifier List",
     "MRG-7": "Prior Patient Name",
     "ORC-1": "Order Control",
@@ -59,6 +65,7 @@ FIELD_NAMES: Mapping[str, str] = {
     "ORC-7": "Quantity/Timing",
     "ORC-9": "Date/Time of Transaction",
     "ORC-12": "Ordering Provider",
+    "ORC-16": "Order Control Code Reason",
     "OBR-1": "Set ID",
     "OBR-2": "Placer Order Number",
     "OBR-3": "Filler Order Number",
@@ -75,6 +82,18 @@ FIELD_NAMES: Mapping[str, str] = {
     "OBR-27": "Quantity/Timing",
     "OBR-31": "Reason for Study",
     "OBR-32": "Principal Result Interpreter",
+    "TQ1-1": "Set ID",
+    "TQ1-7": "Start Date/Time",
+    "TQ1-9": "Priority",
+    "IPC-1": "Accession Identifier",
+    "IPC-2": "Requested Procedure ID",
+    "IPC-3": "Study Instance UID",
+    "IPC-4": "Scheduled Procedure Step ID",
+    "IPC-5": "Modality",
+    "IPC-6": "Protocol Code",
+    "IPC-7": "Scheduled Station Name",
+    "IPC-8": "Scheduled Procedure Step Location",
+    "IPC-9": "Scheduled AE Title",
     "OBX-1": "Set ID",
     "OBX-2": "Value Type",
     "OBX-3": "Observation Identifier",

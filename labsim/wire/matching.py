@@ -23,7 +23,7 @@ _NOT_KEYS = {"SpecificCharacterSet", "QueryRetrieveLevel", "TimezoneOffsetFromUT
 _WILD_CARD_VR = {"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
 
 
-def matches(identifier: Dataset, candidate: Dataset) -> bool:
+def matches(identifier: Dataset, candidate: Dataset, *, combined: bool = False) -> bool:
     """Tell whether a candidate matches every key of a request.
 
     A key that the candidate does not have is not supported and does not
@@ -35,9 +35,17 @@ def matches(identifier: Dataset, candidate: Dataset) -> bool:
         The request's keys.
     candidate : Dataset
         One entry.
+    combined : bool
+        Whether a date and a time that belong together are matched as one
+        (PS3.4 C.2.2.2.5), which must have been negotiated.
     """
+    paired = _pairs(identifier, candidate) if combined else []
+    for date, time in paired:
+        if not _combined_matches(identifier, candidate, date, time):
+            return False
+    separate = {keyword for pair in paired for keyword in pair} | _NOT_KEYS
     for key in identifier:
-        if key.keyword in _NOT_KEYS or key.tag not in candidate or is_universal(key):
+        if key.keyword in separate or key.tag not in candidate or is_universal(key):
             continue
         if not _element_matches(key, candidate[key.tag]):
             return False
@@ -91,6 +99,31 @@ def _element_matches(key: DataElement, found: DataElement) -> bool:
     wanted, present = values_of(key), values_of(found)
     test = _TESTS.get(str(key.VR), _text)
     return any(test(str(key.VR), want, have) for want in wanted for have in present)
+
+
+def _pairs(identifier: Dataset, candidate: Dataset) -> list[tuple[str, str]]:
+    """Return the dates that are asked for together with their times."""
+    dates = [key.keyword for key in identifier if key.VR == "DA" and not is_universal(key)]
+    pairs = [(date, f"{date.removesuffix('Date')}Time") for date in dates]
+    return [
+        (date, time)
+        for date, time in pairs
+        if time in identifier
+        and not is_universal(identifier[time])
+        and date in candidate
+        and time in candidate
+    ]
+
+
+def _combined_matches(identifier: Dataset, candidate: Dataset, date: str, time: str) -> bool:
+    """Compare from the first time of the first date to the last time of the last date."""
+    present_date, present_time = values_of(candidate[date]), values_of(candidate[time])
+    if not present_date or not present_time:
+        return False
+    first_date, last_date = range_of("DA", values_of(identifier[date])[0])
+    first_time, last_time = range_of("TM", values_of(identifier[time])[0])
+    present = (_padded("DA", present_date[0], "0"), _padded("TM", present_time[0], "0"))
+    return (first_date, first_time) <= present <= (last_date, last_time)
 
 
 def _text(vr: str, wanted: str, present: str) -> bool:

@@ -50,8 +50,8 @@ def hl7_keys(message: Message) -> dict[str, str]:
         "visit": message["PV1-19.1"],
         "placer_order": orders[0],
         "filler_order": orders[1],
-        "accession": message["OBR-18"],
-        "study_uid": message["ZDS-1.1"],
+        "accession": message["OBR-18"] or message["IPC-1.1"],
+        "study_uid": message["ZDS-1.1"] or message["IPC-3.1"],
     }
     return {name: value for name, value in keys.items() if value}
 

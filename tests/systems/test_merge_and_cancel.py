@@ -33,10 +33,10 @@ def scanned(hospital: Hospital, procedure: Procedure) -> str:
     return step
 
 
-def heard(hospital: Hospital, text: str) -> None:
-    """Wait until the archive has noted something: the RIS passes messages on in its own time."""
+def heard(hospital: Hospital, text: str, by: str = "pacs") -> None:
+    """Wait until a system has noted something: the RIS passes messages on in its own time."""
     assert hospital.journal.wait_for(
-        lambda event: event.source == "pacs" and text in event.summary, PENDING
+        lambda event: event.source == by and text in event.summary, PENDING
     )
 
 
@@ -167,7 +167,8 @@ def test_it_is_too_late_when_the_scan_has_begun(clinic: Hospital) -> None:
     scanned(clinic, procedure)
     with pytest.raises(DeliveryFailed, match=f"Too late: examination {procedure.accession}"):
         clinic.his.cancel_order(procedure.placer_order)
-    assert [o.status for o in clinic.his.orders()] == ["ORDERED"]
+    heard(clinic, "is IN PROGRESS", by="his")
+    assert [o.status for o in clinic.his.orders()] == ["IN PROGRESS"]
     assert clinic.ris.procedure(procedure.accession).status == "IN PROGRESS"
 
 

@@ -13,6 +13,7 @@ from pynetdicom.association import Association
 from labsim import Hospital
 from labsim.clock import ManualClock
 from labsim.sop_classes import MODALITY_WORKLIST
+from labsim.systems.ris.tables import FULL
 from labsim.systems.worklist import worklist_entry
 
 Dial = Callable[..., AbstractContextManager[Association]]
@@ -183,11 +184,7 @@ def test_what_has_begun_is_no_longer_on_the_list(clinic: Hospital, ask: Ask) -> 
 
 def test_an_entry_has_every_attribute_that_must_be_returned(clinic: Hospital) -> None:
     """Return Key Types 1 and 2 of PS3.4 Table K.6-1."""
-    row = clinic.ris.db.row(
-        "SELECT pr.*, o.visit, o.reason, o.provider, p.name, p.issuer, p.birth_date, p.sex "
-        "FROM procedures pr JOIN orders o USING (placer_order) "
-        "JOIN patients p ON p.patient_id = pr.patient_id"
-    )
+    row = clinic.ris.db.row(FULL)
     assert row is not None
     entry = worklist_entry(row)
     for keyword in (

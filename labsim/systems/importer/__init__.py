@@ -311,7 +311,7 @@ class Importer(System):
         medium, now = self._queue.medium(number), self.facility.clock.now()
         begun = import_begun(study, to, self.ae_title, medium, now, uid)
         self._sending.tell_ris(lambda ris: ris.send_n_create(begun, MPPS, uid), "MPPS N-CREATE")
-        kept = json.dumps(asdict(to), ensure_ascii=False)
+        kept = json.dumps(asdict(to) | {"patient": to.patient.identity}, ensure_ascii=False)
         self._queue.change(number, state="INCOMPLETE", destination=kept, mpps_uid=uid)
         what = f"study {number} from {study.source} is {described(to.patient)}"
         if although_different:

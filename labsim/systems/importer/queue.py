@@ -151,7 +151,7 @@ class Queue:
             "imports",
             disc=disc,
             study_uid=str(first.StudyInstanceUID),
-            **vars(theirs),
+            **theirs.identity,
             accession=text_of(first.get("AccessionNumber")),
             study_date=text_of(first.get("StudyDate")),
             description=text_of(first.get("StudyDescription")),
@@ -279,7 +279,7 @@ def studies_of(images: Iterable[OnDisc]) -> list[list[OnDisc]]:
 
 def _key(header: Dataset) -> tuple[str, ...]:
     theirs = patient_of_image(header)
-    return (*vars(theirs).values(), str(header.StudyInstanceUID))
+    return (*theirs.identity.values(), str(header.StudyInstanceUID))
 
 
 def copy_name(disc: int, number: int) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 from pydicom.uid import AllTransferSyntaxes, ExplicitVRLittleEndian
 from pynetdicom import AllStoragePresentationContexts, build_context, evt
+from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import LabError
@@ -22,32 +23,51 @@ from labsim.sop_classes import (
     STORAGE_COMMITMENT_INSTANCE,
     VERIFICATION,
 )
-from labsim.systems.facility import Facility, System, text_of
-from labsim.systems.messages import patient_of, prior_of
-from labsim.systems.pacs import commitment, entities, index
+from labsim.systems.facility import Facility, text_of
+from labsim.systems.messages import UPDATES, patient_of, prior_of
+from labsim.systems.order_messages import study_of
+from labsim.systems.pacs import (
+    commitment,
+    documents,
+    entities,
+    index,
+    negotiation,
+    settings,
+    stewardship,
+)
 from labsim.systems.pacs.entities import Entities, Entity
 from labsim.systems.pacs.exporting import Exporting
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
+from labsim.systems.pacs.overlay import Overlay
+from labsim.systems.pacs.reconciling import Reconciling
 from labsim.systems.pacs.retrieving import TOP_LEVEL, Retrieving
+from labsim.systems.pacs.sending import Sending
+from labsim.systems.pacs.settings import Settings
+from labsim.systems.pacs.stewardship import Stewardship
 from labsim.systems.pacs.storing import Storing
+from labsim.systems.pacs.visibility import Visibility
 from labsim.systems.records import Patient
 from labsim.table import Table
 from labsim.wire.dimse import Call, DicomNode, Rejection, instance_of
 from labsim.wire.hl7 import Message
 from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
+from labsim.wire.retrieve import RetrieveService
 from labsim.wire.status import CALLING_TITLE_UNKNOWN, failure
 
 _SCHEMA = (
     entities.SCHEMA
     + index.SCHEMA
     + commitment.SCHEMA
+    + settings.SCHEMA
+    + stewardship.SCHEMA
     + """
 CREATE TABLE IF NOT EXISTS expected_studies (
     study_uid    TEXT PRIMARY KEY,
-    accession    TEXT NOT NULL,
+    accession    TEXT NOT NULL,     -- of a group case several, a backslash between
     patient_id   TEXT NOT NULL,
+    issuer       TEXT NOT NULL,
     description  TEXT NOT NULL,
     announced_at TEXT NOT NULL
 );
@@ -55,7 +75,7 @@ CREATE TABLE IF NOT EXISTS expected_studies (
 )
 
 
-class Pacs(System):
+class Pacs(Stewardship):
     """Stores images, answers queries, sends images, promises to keep them.
 
     Parameters
@@ -80,25 +100,33 @@ class Pacs(System):
             known: list[ModalitySite | DeskSite | ImporterSite] = [*site.modalities, site.desk]
             for part in [*known, site.importer] if site.importer else known:
                 self._entities.register(Entity(part.ae_title, part.host, part.dicom_port))
+        self._settings = Settings(self.db)
         parts = (self._index, self._files, self._entities)
-        self._storing = Storing(self, *parts)
-        self._retrieving = Retrieving(self, self._dicom, *parts)
-        self._exporting = Exporting(self, self._index, self._retrieving.outgoing)
+        self._storing = Storing(self, *parts, self._settings)
+        self.visibility = Visibility(self.db, self._index, self._entities)
+        sending = Sending(self._files, Overlay(self.db, site.pacs.ae_title))
+        self._retrieving = Retrieving(
+            *(self, self._dicom, self.visibility, self._entities, self._settings, sending)
+        )
+        self._exporting = Exporting(self, self.visibility.index(""), sending.dataset)
+        self._steward(site.pacs.ae_title, self._dicom, *parts, self._storing, sending)
+        self._reconciling = Reconciling(self, self._corrections, self._storing)
         self._storing.repair()
 
     def start(self) -> None:
         """Listen for DICOM associations and for HL7 orders and updates."""
         own = self._site.pacs
+        retrieve = RetrieveService(self._dicom, self._retrieving.retrieve)
         port = self._dicom.listen(
             supported_contexts(),
             [
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
                 (evt.EVT_C_STORE, self._storing.store),
                 (evt.EVT_C_FIND, self._retrieving.find),
-                (evt.EVT_C_MOVE, self._retrieving.move),
-                (evt.EVT_C_GET, self._retrieving.get),
+                (evt.EVT_SOP_EXTENDED, negotiation.answer),
                 (evt.EVT_N_ACTION, self._commit_requested),
             ],
+            services={C_MOVE: retrieve, C_GET: retrieve},
             admit=self._admit,
             port=self.fixed_port("dicom"),
         )
@@ -106,7 +134,8 @@ class Pacs(System):
         port = self._hl7.listen(
             {
                 "ORM^O01": Taken("RAD-4", self._take_order),
-                "ADT^A08": Taken("RAD-12", self._take_update),
+                "OMI^O23": Taken("RAD-4", self._take_order),
+                **{kind: Taken("RAD-12", self._take_update) for kind in UPDATES},
                 "ADT^A40": Taken("RAD-12", self._take_merge),
             },
             self.fixed_port("mllp"),
@@ -114,14 +143,18 @@ class Pacs(System):
         self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
 
     def resume(self) -> None:
-        """Report the commitments that waited."""
+        """Take up what waited: corrections, sending, and the reports of commitments."""
+        self._take_up()
         for transaction_uid, requested_by, references in commitment.waiting(self.db):
             self.worker.submit(self._report_commitment, transaction_uid, requested_by, references)
 
     def stop(self) -> None:
         """Stop listening; what was acknowledged is on disk."""
+        self._queue.halt()
         self._dicom.close()
         self._hl7.close()
+        self._queue.close()
+        self.visibility.close()
         super().stop()
 
     # Configuration
@@ -134,6 +167,8 @@ class Pacs(System):
         port: int,
         may_store: bool = True,
         may_query: bool = True,
+        transcode: bool = True,
+        preferred_syntax: str = "",
     ) -> Entity:
         """Let an application entity in.
 
@@ -145,6 +180,12 @@ class Pacs(System):
             Where it listens.
         may_store, may_query : bool
             What it may ask for.
+        transcode : bool
+            Whether images may be compressed or decompressed for it.
+        preferred_syntax : str
+            Transfer syntax UID in which it is sent images where it takes
+            that, such as ``"1.2.840.10008.1.2.4.80"`` for JPEG-LS; as they
+            are stored if left out.
 
         Returns
         -------
@@ -154,10 +195,12 @@ class Pacs(System):
         Raises
         ------
         ConfigurationError
-            If title, host or port cannot be right.
+            If title, host, port or transfer syntax cannot be right.
         """
         # Spaces around a title do not count (PS3.5 6.2).
-        entity = Entity(ae_title.strip(" "), host, port, may_store, may_query)
+        entity = Entity(
+            ae_title.strip(" "), host, port, may_store, may_query, transcode, preferred_syntax
+        )
         self._entities.register(entity)
         self.note(f"AE title {entity.ae_title} registered at {host}:{port}", kind="state")
         return entity
@@ -197,6 +240,41 @@ class Pacs(System):
         ]
         columns = ("AE title", "host", "port", "may store", "may query")
         return Table(columns, rows, "AE titles registered at the PACS")
+
+    def configure_duplicates(self, policy: str) -> None:
+        """Say what becomes of an instance whose SOP Instance UID is in the archive already.
+
+        The same content again is success, and changes nothing. A UID that is
+        in another series or study is always refused.
+
+        Parameters
+        ----------
+        policy : str
+            ``"keep"``: the first stays, and the sender hears success (at
+            first; a UID names one content, and most archives do so).
+            ``"replace"``: the new one takes its place. ``"reject"``: the new
+            one is refused with 0x0111 Duplicate SOP Instance.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such policy.
+        """
+        self._settings.set("duplicates", policy)
+        self.note(f"duplicates: {policy}")
+
+    def configure_hierarchy(self, *, strict: bool) -> None:
+        """Say whether queries and retrievals must be hierarchical (PS3.4 C.4.1.2.1).
+
+        Parameters
+        ----------
+        strict : bool
+            Whether keys of higher levels are refused with 0xA900, except the
+            unique ones, unless relational queries or retrieval were
+            negotiated. At first they are not, as in most archives.
+        """
+        self._settings.set("strict_hierarchy", "yes" if strict else "no")
+        self.note(f"hierarchical requests {'required' if strict else 'not required'}")
 
     # What the archive holds
 
@@ -244,6 +322,17 @@ class Pacs(System):
     def count(self, study_uid: str) -> int:
         """Return how many images of a study are in the archive."""
         return len(self._index.instances("STUDY", {"st.study_uid": [study_uid]}))
+
+    def documents(self, study_uid: str) -> Table:
+        """Return what a study has beside its images, such as key objects and reports.
+
+        Returns
+        -------
+        Table
+            Of each its kind, title, author, date, and whether it is complete
+            and verified.
+        """
+        return documents.documents(self.db, study_uid)
 
     def paths(self, study_uid: str) -> list[Path]:
         """Return the files of a study, in the order of series and image numbers."""
@@ -360,7 +449,9 @@ class Pacs(System):
     def _report_commitment(
         self, transaction_uid: str, requested_by: str, references: list[commitment.Reference]
     ) -> None:
-        committed, failed = commitment.judge(references, self._index, self._files)
+        committed, failed = commitment.judge(
+            references, self._index, self._files, self._rejections.is_rejected
+        )
         entity = self._entities.get(requested_by)
         keys = {"commitment_uid": transaction_uid}
         try:
@@ -384,30 +475,24 @@ class Pacs(System):
     # HL7
 
     def _take_order(self, message: Message) -> None:
-        """Take in ORM^O01: a study is announced (RAD-4), or will not come (RAD-13)."""
+        """Take in ORM^O01 or OMI^O23: a study will come (RAD-4), otherwise or not (RAD-13)."""
         patient = patient_of(message, self.facility.issuer)
-        study_uid = message["ZDS-1.1"]
+        study_uid, accession = study_of(message).study_uid, study_of(message).accession
         if message["ORC-1"] == "CA":
-            self.db.run("DELETE FROM expected_studies WHERE study_uid = ?", study_uid)
-            keys = {"accession": message["OBR-18"], "study_uid": study_uid}
+            self._reconciling.forget(accession)
+            keys = {"accession": accession, "study_uid": study_uid}
             self.note("study announced before will not come", patient_id=patient.patient_id, **keys)
             return
         if study_uid:
-            self.db.upsert(
-                "expected_studies",
-                "study_uid",
-                study_uid=study_uid,
-                accession=message["OBR-18"],
-                patient_id=patient.patient_id,
-                description=message["OBR-4.2"],
-                announced_at=self.now(),
-            )
+            self._reconciling.announce(study_uid, accession, patient, message["OBR-4.2"])
             self.note(
                 f"study announced: {message['OBR-4.2']}",
-                accession=message["OBR-18"],
+                accession=accession,
                 study_uid=study_uid,
                 patient_id=patient.patient_id,
             )
+            self._ordered(message, patient)
+            self._reconciling.reconcile(study_uid)
 
     def _take_merge(self, message: Message) -> None:
         """Take in ADT^A40 (RAD-12): file the studies of one patient under another."""
@@ -417,7 +502,7 @@ class Pacs(System):
         self.note(what, patient_id=kept.patient_id)
 
     def _take_update(self, message: Message) -> None:
-        """Take in ADT^A08 (RAD-12): correct the patient in the index."""
+        """Take in ADT^A08 and its like (RAD-12): correct the patient in the index."""
         patient = patient_of(message, self.facility.issuer)
         known = self._index.update_patient(patient)
         text = "updated" if known else "has no images here yet: kept for those to come"

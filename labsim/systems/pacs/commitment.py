@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -34,9 +35,12 @@ Reference = tuple[str, str]  # SOP class and instance UID
 
 
 def judge(
-    references: list[Reference], index: Index, files: FileStore
+    references: list[Reference],
+    index: Index,
+    files: FileStore,
+    is_rejected: Callable[[str], bool] = lambda sop_uid: False,
 ) -> tuple[list[Reference], list[tuple[Reference, int]]]:
-    """Look for each instance in index and files.
+    """Look for each instance in index and files; what is rejected is not promised.
 
     Returns
     -------
@@ -49,7 +53,7 @@ def judge(
     failed: list[tuple[Reference, int]] = []
     for sop_class, sop_uid in references:
         known = index.find(sop_uid)
-        if known is None or not files.path(known.file).is_file():
+        if known is None or is_rejected(sop_uid) or not files.path(known.file).is_file():
             failed.append(((sop_class, sop_uid), NO_SUCH_INSTANCE))
         elif known.sop_class != sop_class:
             failed.append(((sop_class, sop_uid), CLASS_INSTANCE_CONFLICT))

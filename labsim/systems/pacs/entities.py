@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 from pynetdicom import evt
 
 from labsim.database import Database
 from labsim.errors import ConfigurationError, NotFound
 from labsim.ids import is_ae_title
+from labsim.systems.pacs.transcoding import TARGETS
 from labsim.wire.dimse import Peer
 from labsim.wire.status import failure
 
@@ -19,7 +21,9 @@ CREATE TABLE IF NOT EXISTS application_entities (
     host        TEXT NOT NULL,
     port        INTEGER NOT NULL,
     may_store   INTEGER NOT NULL,
-    may_query   INTEGER NOT NULL
+    may_query   INTEGER NOT NULL,
+    transcode   INTEGER NOT NULL DEFAULT 1,
+    preferred_syntax TEXT NOT NULL DEFAULT ''
 );
 """
 
@@ -36,6 +40,11 @@ class Entity:
         Where it listens: for C-MOVE to it, and for commitment results.
     may_store, may_query : bool
         What its associations are accepted for.
+    transcode : bool
+        Whether images may be compressed or decompressed for it.
+    preferred_syntax : str
+        Transfer syntax UID in which images are sent to it where it takes
+        that; as they are stored if empty.
     """
 
     ae_title: str
@@ -43,6 +52,8 @@ class Entity:
     port: int
     may_store: bool = True
     may_query: bool = True
+    transcode: bool = True
+    preferred_syntax: str = ""
 
     @property
     def peer(self) -> Peer:
@@ -68,7 +79,7 @@ class Entities:
         Raises
         ------
         ConfigurationError
-            If title, host or port cannot be right.
+            If title, host, port or transfer syntax cannot be right.
         """
         if not is_ae_title(entity.ae_title):
             raise ConfigurationError(
@@ -79,6 +90,12 @@ class Entities:
             raise ConfigurationError(
                 f"{entity.host}:{entity.port} is no address.",
                 "Give a host name and a port 1 to 65535.",
+            )
+        if entity.preferred_syntax and entity.preferred_syntax not in TARGETS:
+            known = ", ".join(f"{uid} ({uid.name})" for uid in TARGETS)
+            raise ConfigurationError(
+                f"The PACS cannot turn images into {UID(entity.preferred_syntax).name!r}.",
+                f"Choose one of {known}.",
             )
         self._db.upsert("application_entities", "ae_title", **vars(entity))
 
@@ -133,4 +150,6 @@ def _entity(row: dict[str, object]) -> Entity:
         port=int(str(row["port"])),
         may_store=bool(row["may_store"]),
         may_query=bool(row["may_query"]),
+        transcode=bool(row["transcode"]),
+        preferred_syntax=str(row["preferred_syntax"]),
     )

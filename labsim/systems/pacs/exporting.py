@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import FileDataset
 
 from labsim.errors import ConfigurationError, NotFound
 from labsim.ids import make_uid
@@ -26,13 +26,13 @@ class Exporting:
     system : System
         The PACS.
     index : Index
-        Its index.
+        What may leave: neither rejected nor held by quality control.
     outgoing : callable
         Returns an instance as it is sent: under the patient's data as corrected.
     """
 
     def __init__(
-        self, system: System, index: Index, outgoing: Callable[[Instance], Dataset]
+        self, system: System, index: Index, outgoing: Callable[[Instance], FileDataset]
     ) -> None:
         self._system = system
         self._index = index
@@ -67,7 +67,7 @@ class Exporting:
         facility = self._system.facility
         disc = write_disc(
             path,
-            [(instance.sop_uid, partial(self._read, instance)) for instance in instances],
+            [(instance.sop_uid, partial(self._outgoing, instance)) for instance in instances],
             institution=facility.institution,
             uid=make_uid("disc", facility.issuer, facility.seed, number),
             created=facility.clock.now(),
@@ -95,21 +95,9 @@ class Exporting:
 
     def _studies_of(self, patient_id: str) -> list[str]:
         number, _, issuer = patient_id.partition("^^^")
-        rows = self._system.db.rows(
-            "SELECT st.study_uid FROM studies st JOIN patients p ON p.id = st.patient "
-            "WHERE p.patient_id = ? AND p.issuer = ? "
-            "AND EXISTS (SELECT 1 FROM series se JOIN instances i ON i.series = se.id "
-            "WHERE se.study = st.id) ORDER BY st.id",
-            number,
-            issuer or self._system.facility.issuer,
-        )
-        return [row["study_uid"] for row in rows]
-
-    def _read(self, instance: Instance) -> FileDataset:
-        image = self._outgoing(instance)
-        if not isinstance(image, FileDataset):
-            raise NotFound("its file cannot be read")
-        return image
+        wanted = self._index.instances("PATIENT", {"p.patient_id": [number]})
+        issuer = issuer or self._system.facility.issuer
+        return list(dict.fromkeys(i.study_uid for i in wanted if i.patient.issuer == issuer))
 
     def _note(self, disc: Disc, instances: Sequence[Instance]) -> None:
         """Say for each study who left the hospital on which disc."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
+from pydicom.uid import UID
+from pynetdicom.dsutils import split_dataset
 
 
 class FileStore:
@@ -76,6 +78,18 @@ class FileStore:
             If the file is gone or unreadable.
         """
         return dcmread(self.path(name))
+
+    def encoded(self, name: str) -> tuple[UID, bytes]:
+        """Return one instance as it came: its transfer syntax, and the bytes of the data set.
+
+        Raises
+        ------
+        OSError
+            If the file is gone or unreadable.
+        """
+        path = self.path(name)
+        meta, start = split_dataset(path)
+        return meta.TransferSyntaxUID, path.read_bytes()[start:]
 
     def names(self) -> set[str]:
         """Return the name of every file."""

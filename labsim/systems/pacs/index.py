@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from labsim.database import Database
 from labsim.errors import LabError
 from labsim.systems.facility import text_of
+from labsim.systems.pacs.documents import keys_of
 from labsim.systems.records import Patient
 from labsim.wire.matching import name_key
 
@@ -20,7 +21,10 @@ CREATE TABLE IF NOT EXISTS patients (
     patient_id  TEXT NOT NULL,
     issuer      TEXT NOT NULL,
     name        TEXT NOT NULL,
-    name_key    TEXT NOT NULL,      -- the first component group, case folded, for matching
+    -- The three component groups, case folded, for matching (PS3.5 6.2.1)
+    name_key        TEXT NOT NULL,
+    ideographic_key TEXT NOT NULL DEFAULT '',
+    phonetic_key    TEXT NOT NULL DEFAULT '',
     birth_date  TEXT NOT NULL,
     sex         TEXT NOT NULL,
     corrected   INTEGER NOT NULL DEFAULT 0,  -- 1: differs from the files, replaced when sent
@@ -34,6 +38,8 @@ CREATE TABLE IF NOT EXISTS merged_patients (
     PRIMARY KEY (patient_id, issuer)
 );
 CREATE INDEX IF NOT EXISTS patients_by_name ON patients (name_key);
+CREATE INDEX IF NOT EXISTS patients_by_ideographic ON patients (ideographic_key);
+CREATE INDEX IF NOT EXISTS patients_by_phonetic ON patients (phonetic_key);
 CREATE TABLE IF NOT EXISTS studies (
     id          INTEGER PRIMARY KEY,
     patient     INTEGER NOT NULL REFERENCES patients,
@@ -44,6 +50,13 @@ CREATE TABLE IF NOT EXISTS studies (
     study_id    TEXT NOT NULL,
     description TEXT NOT NULL,
     referring   TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS study_identities (
+    study_uid  TEXT NOT NULL,       -- a study that was moved
+    patient_id TEXT NOT NULL,       -- under whom more of it may still come
+    issuer     TEXT NOT NULL,
+    correction INTEGER NOT NULL,
+    PRIMARY KEY (study_uid, patient_id, issuer)
 );
 CREATE INDEX IF NOT EXISTS studies_by_patient ON studies (patient);
 CREATE INDEX IF NOT EXISTS studies_by_date ON studies (study_date);
@@ -74,7 +87,9 @@ CREATE TABLE IF NOT EXISTS instances (
     file            TEXT NOT NULL,  -- below the folder "files"
     bytes           INTEGER NOT NULL,
     received_from   TEXT NOT NULL,  -- calling AE title
-    received_at     TEXT NOT NULL
+    received_at     TEXT NOT NULL,
+    availability    TEXT NOT NULL DEFAULT 'ONLINE',  -- Instance Availability (0008,0056)
+    keys            TEXT NOT NULL DEFAULT ''         -- DICOM JSON of documents.KEYS
 );
 CREATE INDEX IF NOT EXISTS instances_by_series ON instances (series);
 """
@@ -169,19 +184,19 @@ class Index:
         A patient without images is kept too, because images that were taken
         before the correction may still come.
         """
+        keys = name_keys(patient.name)
         changed = self._db.run(
-            "UPDATE patients SET name = ?, name_key = ?, birth_date = ?, sex = ?, corrected = 1 "
-            "WHERE patient_id = ? AND issuer = ?",
+            "UPDATE patients SET name = ?, name_key = ?, ideographic_key = ?, phonetic_key = ?, "
+            "birth_date = ?, sex = ?, corrected = 1 WHERE patient_id = ? AND issuer = ?",
             patient.name,
-            first_group(patient.name),
+            *keys.values(),
             patient.birth_date,
             patient.sex,
             patient.patient_id,
             patient.issuer,
         )
         if not changed:
-            name_key = first_group(patient.name)
-            self._db.insert("patients", **vars(patient), name_key=name_key, corrected=1)
+            self._db.insert("patients", **patient_columns(patient), corrected=1)
         return bool(
             self._db.value(
                 "SELECT COUNT(*) FROM studies st JOIN patients p ON p.id = st.patient "
@@ -260,6 +275,15 @@ class Index:
         found = self.instances("IMAGE", {"i.sop_uid": [sop_uid]})
         return found[0] if found else None
 
+    def set_availability(self, sop_uids: Iterable[str], availability: str) -> None:
+        """Say how fast instances can be had, such as ``ONLINE`` or ``NEARLINE``.
+
+        Queries return it as Instance Availability (0008,0056), of a study or
+        series that of its least available instance.
+        """
+        statement = "UPDATE instances SET availability = ? WHERE sop_uid = ?"
+        self._db.run_many(statement, [(availability, uid) for uid in sop_uids])
+
     def files(self) -> set[str]:
         """Return the file of every instance."""
         return {row["file"] for row in self._db.rows("SELECT file FROM instances")}
@@ -287,7 +311,7 @@ class Index:
             patient_id=patient_id,
             issuer=issuer,
             name=name,
-            name_key=first_group(name),
+            **name_keys(name),
             birth_date=date_of(header.get("PatientBirthDate")),
             sex=text_of(header.get("PatientSex")),
         )
@@ -296,7 +320,7 @@ class Index:
         uid = str(header.StudyInstanceUID)
         known = self._db.row("SELECT id, patient FROM studies WHERE study_uid = ?", uid)
         if known is not None:
-            if known["patient"] != patient:
+            if known["patient"] != patient and not self._moved(uid, patient):
                 raise WrongPatient("The study is in the archive for another patient.")
             return int(known["id"])
         return self._db.insert(
@@ -310,6 +334,14 @@ class Index:
             description=text_of(header.get("StudyDescription")),
             referring=text_of(header.get("ReferringPhysicianName")),
         )
+
+    def _moved(self, study_uid: str, patient: int) -> bool:
+        """Tell whether a study was moved from this patient to the one who has it."""
+        moved = (
+            "SELECT 1 FROM study_identities JOIN patients USING (patient_id, issuer) "
+            "WHERE study_uid = ? AND patients.id = ?"
+        )
+        return self._db.row(moved, study_uid, patient) is not None
 
     def _series(self, header: Dataset, study: int) -> int:
         uid = str(header.SeriesInstanceUID)
@@ -346,7 +378,7 @@ class Index:
             rows=text_of(header.get("Rows")),
             columns=text_of(header.get("Columns")),
             frames=text_of(header.get("NumberOfFrames")),
-            **stored,
+            **({"keys": keys_of(header)} | dict(stored)),
         )
         return known is None
 
@@ -368,9 +400,20 @@ UNIQUE_KEYS: Mapping[str, str] = {
 }
 
 
+def patient_columns(patient: Patient) -> dict[str, str]:
+    """Return what the index keeps of a patient."""
+    return {**patient.identity, **name_keys(patient.name)}
+
+
 def date_of(value: object) -> str:
     """Return a date as eight digits; ACR-NEMA wrote 1993.08.22, and such files exist."""
     return text_of(value).replace(".", "")
+
+
+def name_keys(name: str) -> dict[str, str]:
+    """Return the columns by which a name is found, one for each component group."""
+    groups = [name_key(group) for group in name.split("=")] + ["", ""]
+    return dict(zip(("name_key", "ideographic_key", "phonetic_key"), groups, strict=False))
 
 
 def first_group(name: str) -> str:

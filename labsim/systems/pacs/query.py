@@ -16,15 +16,11 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from labsim.database import Database
-from labsim.errors import LabError
-from labsim.systems.pacs.index import first_group
+from labsim.systems.pacs.documents import with_keys
+from labsim.systems.pacs.hierarchy import LEVELS, UNIQUE
+from labsim.systems.pacs.index import name_keys
+from labsim.wire.charset import declared_in, fitting
 from labsim.wire.matching import is_universal, matches, project, range_of, unsupported, values_of
-
-LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
-
-
-class BadIdentifier(LabError):
-    """An Identifier that does not fit the SOP class: 0xA900 (PS3.4 C.4.1.1.4)."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +40,10 @@ class _Level:
 
 
 _COUNT = "(SELECT COUNT(*) FROM {} WHERE {})"
+_DISTINCT = "(SELECT GROUP_CONCAT(DISTINCT {}) FROM {} WHERE {})"
+# Instance Availability (0008,0056), the best first: where its name begins tells how bad it is.
+_AVAILABILITIES = "ONLINE NEARLINE OFFLINE UNAVAILABLE"
+_AVAILABILITY = f"(SELECT MAX(INSTR('{_AVAILABILITIES}', i2.availability)) FROM {{}} WHERE {{}})"
 _OF_PATIENT = "st2.patient = p.id"
 _SERIES_OF_STUDIES = "series se2 JOIN studies st2 ON st2.id = se2.study"
 _INSTANCES = (
@@ -74,8 +74,11 @@ _LEVEL: Mapping[str, _Level] = {
             "StudyID": "st.study_id",
             "StudyDescription": "st.description",
             "ReferringPhysicianName": "st.referring",
-            "ModalitiesInStudy": "(SELECT GROUP_CONCAT(DISTINCT se2.modality) FROM series se2 "
-            "WHERE se2.study = st.id)",
+            "ModalitiesInStudy": _DISTINCT.format(
+                "se2.modality", "series se2", "se2.study = st.id"
+            ),
+            "SOPClassesInStudy": _DISTINCT.format("i2.sop_class", _INSTANCES, "st2.id = st.id"),
+            "InstanceAvailability": _AVAILABILITY.format(_INSTANCES, "st2.id = st.id"),
             "NumberOfStudyRelatedSeries": _COUNT.format("series se2", "se2.study = st.id"),
             "NumberOfStudyRelatedInstances": _COUNT.format(_INSTANCES, "st2.id = st.id"),
         },
@@ -91,6 +94,7 @@ _LEVEL: Mapping[str, _Level] = {
             "ProtocolName": "se.protocol",
             "SeriesDate": "se.series_date",
             "SeriesTime": "se.series_time",
+            "InstanceAvailability": _AVAILABILITY.format("instances i2", "i2.series = se.id"),
             "NumberOfSeriesRelatedInstances": _COUNT.format("instances i2", "i2.series = se.id"),
         },
     ),
@@ -98,6 +102,7 @@ _LEVEL: Mapping[str, _Level] = {
         "JOIN instances i ON i.series = se.id",
         {
             "SOPInstanceUID": "i.sop_uid",
+            "InstanceAvailability": f"INSTR('{_AVAILABILITIES}', i.availability)",
             "SOPClassUID": "i.sop_class",
             "InstanceNumber": "i.number",
             "Rows": "i.rows",
@@ -110,29 +115,12 @@ _LEVEL: Mapping[str, _Level] = {
 _ORDER = {"PATIENT": "p.id", "STUDY": "st.id", "SERIES": "se.id", "IMAGE": "i.id"}
 
 
-def level_of(identifier: Dataset, top: str) -> str:
-    """Return the Query/Retrieve Level of a request.
-
-    Parameters
-    ----------
-    identifier : Dataset
-        The request's Identifier.
-    top : str
-        Highest level of the information model: ``"PATIENT"`` or ``"STUDY"``.
-
-    Raises
-    ------
-    BadIdentifier
-        If it is missing or not of the model.
-    """
-    level = str(identifier.get("QueryRetrieveLevel") or "")
-    allowed = LEVELS[LEVELS.index(top) :]
-    if level not in allowed:
-        raise BadIdentifier(f"Query/Retrieve Level {level!r} is none of {', '.join(allowed)}")
-    return level
+KEYWORDS: Mapping[str, list[str]] = {name: list(_LEVEL[name].columns) for name in LEVELS}
 
 
-def answers(db: Database, identifier: Dataset, level: str) -> Iterator[tuple[Dataset, bool]]:
+def answers(
+    db: Database, identifier: Dataset, level: str, *, combined: bool = False
+) -> Iterator[tuple[Dataset, bool]]:
     """Find what matches.
 
     Parameters
@@ -142,27 +130,36 @@ def answers(db: Database, identifier: Dataset, level: str) -> Iterator[tuple[Dat
     identifier : Dataset
         The request's keys.
     level : str
-        From `level_of`.
+        One of `LEVELS`.
+    combined : bool
+        Whether dates and times are matched together.
 
     Yields
     ------
     answer : Dataset
-        What was asked for, of one match.
+        What was asked for, of one match, in the character set of the request
+        where that has all of its characters.
     complete : bool
         Whether every key was supported; status 0xFF01 if not.
     """
     columns = _columns(identifier, level)
     where, values = _narrow(identifier, columns)
-    select = ", ".join(f"{sql} AS {keyword}" for keyword, sql in columns.items())
+    # Only single instances have keys of their own.
+    kept = {"keys": "i.keys"} if level == "IMAGE" else {}
+    select = ", ".join(f"{sql} AS {name}" for name, sql in (columns | kept).items())
+    asked = [key.keyword for key in identifier]
     joins = " ".join(_LEVEL[name].join for name in LEVELS[: LEVELS.index(level) + 1])
     rows = db.rows(f"SELECT {select} FROM {joins} {where} ORDER BY {_ORDER[level]}", *values)
     for row in rows:
         candidate = _candidate(row, columns)
-        if matches(identifier, candidate):
+        if kept:
+            with_keys(candidate, row["keys"], asked)
+        if matches(identifier, candidate, combined=combined):
             answer = project(identifier, candidate)
             answer.QueryRetrieveLevel = level
-            if any(not str(value or "").isascii() for value in row):
-                answer.SpecificCharacterSet = "ISO_IR 192"
+            written = fitting(declared_in(identifier), *_texts(answer))
+            if written:
+                answer.SpecificCharacterSet = written
             yield answer, not unsupported(identifier, candidate)
 
 
@@ -172,8 +169,23 @@ def _columns(identifier: Dataset, level: str) -> dict[str, str]:
     for name in LEVELS[: LEVELS.index(level) + 1]:
         known |= _LEVEL[name].columns
     asked = {key.keyword for key in identifier}
-    unique = {"PATIENT": "PatientID", "STUDY": "StudyInstanceUID"}.get(level)
+    unique = UNIQUE[level]
     return {keyword: sql for keyword, sql in known.items() if keyword in asked or keyword == unique}
+
+
+def _texts(answer: Dataset) -> tuple[list[str], list[str]]:
+    """Return the text in a data set that has a character set, and the names in it."""
+    texts: list[str] = []
+    names: list[str] = []
+    for element in answer:
+        if element.VR == "SQ":
+            for item in element.value:
+                more_texts, more_names = _texts(item)
+                texts += more_texts
+                names += more_names
+        elif element.VR in ("SH", "LO", "ST", "LT", "UC", "UT", "PN"):
+            (names if element.VR == "PN" else texts).extend(values_of(element))
+    return texts, names
 
 
 def _narrow(identifier: Dataset, columns: Mapping[str, str]) -> tuple[str, list[str]]:
@@ -183,23 +195,22 @@ def _narrow(identifier: Dataset, columns: Mapping[str, str]) -> tuple[str, list[
     values: list[str] = []
     for key in identifier:
         sql = columns.get(key.keyword)
-        if sql is None or is_universal(key) or sql.startswith("("):
-            continue
-        test, bound = _sql_test(key, sql)
-        if test:
-            tests.append(test)
+        if key.keyword == "ModalitiesInStudy" and sql and not is_universal(key):
+            test, bound = _sql_test(key, "modality")
+            tests.append(f"EXISTS (SELECT 1 FROM series WHERE study = st.id AND {test})")
             values += bound
+        elif sql is None or is_universal(key) or "(" in sql:
+            continue
+        else:
+            test, bound = _name_test(key) if sql == "p.name" else _sql_test(key, sql)
+            if test:
+                tests.append(test)
+                values += bound
     return "WHERE " + " AND ".join(tests), values
 
 
 def _sql_test(key: DataElement, sql: str) -> tuple[str, list[str]]:
     wanted = values_of(key)
-    if key.keyword == "PatientName":
-        # Other groups of a name are not in name_key: only a plain ASCII key can be narrowed.
-        name = wanted[0]
-        if "=" in name or not name.isascii():
-            return "", []
-        return "(p.name_key GLOB ? OR p.name LIKE '%=%')", [_glob(first_group(name))]
     if key.VR == "DA":
         first, last = range_of("DA", wanted[0])
         return f"{sql} BETWEEN ? AND ?", [first, last]
@@ -208,6 +219,26 @@ def _sql_test(key: DataElement, sql: str) -> tuple[str, list[str]]:
     if any(set(value) & set("*?") for value in wanted) and key.VR != "UI":
         return " OR ".join([f"{sql} GLOB ?"] * len(wanted)).join("()"), [_glob(v) for v in wanted]
     return f"{sql} IN ({', '.join('?' * len(wanted))})", wanted
+
+
+def _name_test(key: DataElement) -> tuple[str, list[str]]:
+    """Narrow by what stands before the first wild card, with the index of each component group."""
+    wanted = values_of(key)[0]
+    keys = name_keys(wanted)
+    columns = [name for name, part in keys.items() if part]
+    if "=" not in wanted:  # any group may be meant
+        columns, keys = list(keys), dict.fromkeys(keys, keys["name_key"])
+    for column in columns:
+        prefix = re.split(r"[*?]", keys[column])[0]
+        if prefix:
+            break
+    else:
+        return "", []
+    ranges = columns if "=" not in wanted else [column]
+    known = " UNION ".join(
+        f"SELECT id FROM patients WHERE {each} >= ? AND {each} < ?" for each in ranges
+    )
+    return f"p.id IN ({known})", [prefix, f"{prefix}\U0010ffff"] * len(ranges)
 
 
 def _glob(pattern: str) -> str:
@@ -219,8 +250,10 @@ def _candidate(row: sqlite3.Row, columns: Mapping[str, str]) -> Dataset:
     candidate = Dataset()
     for keyword in columns:
         vr, value = dictionary_VR(keyword), row[keyword]
-        if keyword == "ModalitiesInStudy":
+        if keyword in ("ModalitiesInStudy", "SOPClassesInStudy"):
             value = str(value or "").split(",")
+        elif keyword == "InstanceAvailability":
+            value = _AVAILABILITIES[value - 1 :].split(" ")[0] if value else ""
         elif vr == "US":
             value = int(value) if value else None
         elif vr == "IS":

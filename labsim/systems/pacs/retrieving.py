@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
-from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
-from pynetdicom import build_context, evt
-from pynetdicom.presentation import PresentationContext
+from pynetdicom import evt
 
-from labsim.errors import LabError
 from labsim.sop_classes import (
     PATIENT_ROOT_FIND,
     PATIENT_ROOT_GET,
@@ -19,16 +15,20 @@ from labsim.sop_classes import (
     STUDY_ROOT_FIND,
     STUDY_ROOT_GET,
     STUDY_ROOT_MOVE,
-    VERIFICATION,
 )
 from labsim.systems.facility import System
+from labsim.systems.pacs import hierarchy
 from labsim.systems.pacs.entities import Entities, Entity
-from labsim.systems.pacs.files import FileStore
-from labsim.systems.pacs.index import UNIQUE_KEYS, Index, Instance
-from labsim.systems.pacs.query import BadIdentifier, answers, level_of
+from labsim.systems.pacs.index import UNIQUE_KEYS, Instance
+from labsim.systems.pacs.negotiation import agreed
+from labsim.systems.pacs.query import KEYWORDS, answers
+from labsim.systems.pacs.sending import Sending, sending_contexts
+from labsim.systems.pacs.settings import Settings
+from labsim.systems.pacs.visibility import Visibility
+from labsim.wire.charset import readable
 from labsim.wire.dimse import DicomNode
 from labsim.wire.matching import values_of
-from labsim.wire.network import Address
+from labsim.wire.retrieve import Retrieval, RetrieveRefused
 from labsim.wire.status import failure
 
 # Highest level of each information model (PS3.4 C.6.1, C.6.2)
@@ -58,27 +58,31 @@ class Retrieving:
         The PACS.
     node : DicomNode
         Its DICOM interface.
-    index : Index
-        Its index.
-    files : FileStore
-        Its files.
+    visibility : Visibility
+        What each caller sees of its index.
     entities : Entities
         Who may query, and where each is sent to.
+    settings : Settings
+        Whether it insists on the hierarchy.
+    sending : Sending
+        What makes its instances ready.
     """
 
     def __init__(
         self,
         system: System,
         node: DicomNode,
-        index: Index,
-        files: FileStore,
+        visibility: Visibility,
         entities: Entities,
+        settings: Settings,
+        sending: Sending,
     ) -> None:
         self._system = system
         self._node = node
-        self._index = index
-        self._files = files
+        self._visibility = visibility
         self._entities = entities
+        self._settings = settings
+        self._sending = sending
 
     def find(self, event: evt.Event) -> Iterator[tuple[int | Dataset, Dataset | None]]:
         """Answer a C-FIND."""
@@ -87,114 +91,87 @@ class Retrieving:
             yield refused, None
             return
         try:
-            identifier = event.identifier
-            level = level_of(identifier, TOP_LEVEL[event.context.abstract_syntax])
-            for answer, complete in answers(self._system.db, identifier, level):
+            identifier, level = self._asked(event)
+            combined = agreed(event).combined
+            seen = self._visibility.database(event.assoc.requestor.ae_title.strip())
+            found = answers(seen, identifier, level, combined=combined)
+            for answer, complete in found:
                 if event.is_cancelled:
                     yield 0xFE00, None
                     return
                 answer.RetrieveAETitle = self._node.ae_title
                 yield (0xFF00 if complete else 0xFF01), answer
-        except BadIdentifier as error:
+        except hierarchy.BadIdentifier as error:
             yield failure(0xA900, error.what), None
 
-    def move(self, event: evt.Event) -> Iterator[Any]:
-        """Answer a C-MOVE: say where to, how many, and hand out each data set."""
-        destination = str(event.move_destination or "").strip()
-        entity = self._entities.get(destination)
-        if self._entities.refuse(event, "may_query"):
-            raise LabError("not authorized to retrieve")
-        instances = self._wanted(event)
-        local = self._try_resolve(entity, destination)
-        if local is None:
-            yield None, None  # answered with 0xA801 Move destination unknown
-            return
-        contexts, observers = sending_contexts(instances), self._node.observers()
-        yield local.host, local.port, {"contexts": contexts, "evt_handlers": observers}
-        yield len(instances)
-        yield from self._datasets(event, instances)
-
-    def get(self, event: evt.Event) -> Iterator[Any]:
-        """Answer a C-GET: say how many, and hand out each data set."""
-        refused = self._entities.refuse(event, "may_query")
+    def retrieve(self, event: evt.Event) -> Retrieval:
+        """Say what a C-MOVE or C-GET comes to; refusals are journaled."""
         try:
-            instances = self._wanted(event) if not refused else []
-        except BadIdentifier as error:
-            refused, instances = failure(0xA900, error.what), []
-        if refused:
-            yield 1
-            yield refused, None
-            return
-        yield len(instances)
-        yield from self._datasets(event, instances)
+            return self._planned(event)
+        except RetrieveRefused as error:
+            asked = "C-GET"
+            if event.event == evt.EVT_C_MOVE:
+                asked = f"C-MOVE to {str(event.move_destination or '').strip()}"
+            self._system.note(f"{asked} refused: {error.what}", kind="error")
+            raise
+
+    def _planned(self, event: evt.Event) -> Retrieval:
+        self._require_right(event)
+        entity = self._entities.get(event.assoc.requestor.ae_title.strip())
+        peer = None
+        if event.event == evt.EVT_C_MOVE:
+            entity = self._destination(str(event.move_destination or "").strip())
+            peer = entity.peer
+        assert entity is not None  # who has a right is registered
+        try:
+            instances = self._wanted(event)
+        except hierarchy.BadIdentifier as error:
+            raise RetrieveRefused(error.what, 0xA900) from error
+        return Retrieval(
+            self._sending.prepared(instances, entity),
+            peer,
+            sending_contexts(instances, entity) if peer else (),
+            functools.partial(self._not_sent, entity.ae_title),
+        )
 
     def _wanted(self, event: evt.Event) -> list[Instance]:
-        identifier = event.identifier
-        level = level_of(identifier, TOP_LEVEL[event.context.abstract_syntax])
+        identifier, level = self._asked(event)
         uids = {
             column: values_of(identifier[keyword])
             for column, keyword in _KEYWORDS.items()
             if keyword in identifier
         }
         if not uids.get(UNIQUE_KEYS[level]):
-            raise BadIdentifier(f"{_KEYWORDS[UNIQUE_KEYS[level]]} is missing for level {level}")
-        instances = self._index.instances(level, uids)
+            raise hierarchy.BadIdentifier(
+                f"{_KEYWORDS[UNIQUE_KEYS[level]]} is missing for level {level}"
+            )
+        seen = self._visibility.index(event.assoc.requestor.ae_title.strip())
+        instances = seen.instances(level, uids)
         if level == "PATIENT" and len({instance.patient.issuer for instance in instances}) > 1:
-            raise BadIdentifier("several issuers gave this Patient ID: name the issuer")
+            raise hierarchy.BadIdentifier("several issuers gave this Patient ID: name the issuer")
         return instances
 
-    def _datasets(
-        self, event: evt.Event, instances: list[Instance]
-    ) -> Iterator[tuple[int, Dataset | None]]:
-        for instance in instances:
-            if event.is_cancelled:
-                yield 0xFE00, None
-                return
-            yield 0xFF00, self.outgoing(instance)
+    def _asked(self, event: evt.Event) -> tuple[Dataset, str]:
+        """Return the Identifier of a request, with text that can be read, and its level."""
+        identifier = event.identifier
+        for wrong in readable(identifier):
+            self._system.note(f"Identifier of a request: {wrong}", kind="error")
+        top = TOP_LEVEL[event.context.abstract_syntax]
+        level = hierarchy.level_of(identifier, top)
+        if self._settings.get("strict_hierarchy") == "yes" and not agreed(event).relational:
+            hierarchy.require_hierarchy(identifier, level, top, KEYWORDS)
+        return identifier, level
 
-    def outgoing(self, instance: Instance) -> Dataset:
-        """Return an instance as it is sent: the file, under the patient's data as corrected."""
-        try:
-            dataset = self._files.read(instance.file)
-        except (OSError, InvalidDicomError) as error:
-            self._system.note(f"file of {instance.sop_uid} cannot be read: {error}", kind="error")
-            missing = Dataset()  # counted as a failed sub-operation, by its UID
-            missing.SOPInstanceUID = instance.sop_uid
-            return missing
-        if instance.corrected:
-            dataset.decode()  # all text, in sequences too, before its character set changes
-            dataset.SpecificCharacterSet = "ISO_IR 192"
-            dataset.PatientID = instance.patient.patient_id
-            dataset.IssuerOfPatientID = instance.patient.issuer
-            dataset.PatientName = instance.patient.name
-            dataset.PatientBirthDate = instance.patient.birth_date
-            dataset.PatientSex = instance.patient.sex
-        return dataset
+    def _require_right(self, event: evt.Event) -> None:
+        refused = self._entities.refuse(event, "may_query")
+        if refused:
+            raise RetrieveRefused(refused.ErrorComment, refused.Status)
 
-    def _try_resolve(self, entity: Entity | None, title: str) -> Address | None:
-        try:
-            if entity is None:
-                raise LabError("this destination is not registered")
-            return self._system.facility.network.resolve(entity.peer.address)
-        except LabError as error:
-            self._system.note(f"C-MOVE to {title} refused: {error.what}", kind="error")
-            return None
+    def _destination(self, title: str) -> Entity:
+        entity = self._entities.get(title)
+        if entity is None:
+            raise RetrieveRefused("this destination is not registered", 0xA801)
+        return entity
 
-
-def sending_contexts(instances: list[Instance]) -> list[PresentationContext]:
-    """Return what to propose for sending: each SOP class in the syntaxes its instances have."""
-    kinds: dict[str, list[str]] = {}
-    for instance in instances:
-        syntaxes = kinds.setdefault(instance.sop_class, [])
-        if instance.transfer_syntax not in syntaxes:
-            syntaxes.append(instance.transfer_syntax)
-    contexts = [
-        build_context(sop_class, syntax)
-        for sop_class, syntaxes in kinds.items()
-        for syntax in syntaxes
-    ]
-    for sop_class, syntaxes in kinds.items():
-        if any(not UID(syntax).is_compressed for syntax in syntaxes):
-            # Uncompressed pixels may be sent in any uncompressed syntax.
-            contexts.append(build_context(sop_class))
-    return contexts[:128] or [build_context(VERIFICATION)]
+    def _not_sent(self, title: str, sop_uid: str, why: str) -> None:
+        self._system.note(f"{sop_uid} not sent to {title}: {why}", kind="error", sop_uid=sop_uid)

@@ -2,33 +2,79 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.errors import InvalidDicomError
 from pynetdicom import evt
 
 from labsim.errors import LabError
 from labsim.ids import is_uid
 from labsim.systems.facility import System, text_of
+from labsim.systems.pacs.arrival import Arrival
 from labsim.systems.pacs.entities import Entities
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import INDEXED, DuplicateInstance, Index, WrongPatient
+from labsim.systems.pacs.settings import Settings
 from labsim.wire.association_log import dicom_keys
+from labsim.wire.charset import readable
 from labsim.wire.dimse import instance_of
 from labsim.wire.status import failure
 
-_LONG_VALUE = 4096  # bytes; no attribute of the index is longer
+_LONG_VALUE = 65536  # bytes; no attribute of the index is longer
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _STATUS_OF = {DuplicateInstance: 0x0111, WrongPatient: 0xC001}
 
 
+@dataclass(frozen=True)
+class StoredInstance:
+    """What has just been taken in.
+
+    Parameters
+    ----------
+    header : Dataset
+        The data set without its pixels.
+    file : str
+        Its path below the folder ``files``.
+    calling : str
+        AE title that sent it.
+    new : bool
+        False if it took the place of an older instance with its UID.
+    """
+
+    header: Dataset
+    file: str
+    calling: str
+    new: bool
+
+
 class Storing:
     """Takes images in: first the file, then the index, then the answer.
+
+    Attributes
+    ----------
+    on_stored : list of callables
+        What is to be done after an instance was stored, such as routing. Each
+        is called with a `StoredInstance` on the PACS's worker, so the sender
+        has its answer already; one that raises is journaled, and the others
+        are called all the same. What a stop of the system cuts off is not
+        called again: whoever needs that takes it up when the system resumes.
+    on_indexed : list of callables
+        What belongs to storing itself, such as a hold by quality control: each
+        is called with an `Arrival` before the answer, and what it writes into
+        the database is kept together with the image, or not at all.
+    on_again : list of callables
+        Called with the header of an image that was there before and stays.
+    on_refused : list of callables
+        Called with header, calling AE title and reason of an image that the
+        index did not take.
 
     Parameters
     ----------
@@ -40,22 +86,36 @@ class Storing:
         Its files.
     entities : Entities
         Who may store.
+    settings : Settings
+        What becomes of a second instance with the UID of the first.
     """
 
-    def __init__(self, system: System, index: Index, files: FileStore, entities: Entities) -> None:
+    def __init__(
+        self,
+        system: System,
+        index: Index,
+        files: FileStore,
+        entities: Entities,
+        settings: Settings,
+    ) -> None:
         self._system = system
         self._index = index
         self._files = files
         self._entities = entities
+        self._settings = settings
+        self.on_stored: list[Callable[[StoredInstance], None]] = []
+        self.on_indexed: list[Callable[[Arrival], None]] = []
+        self.on_again: list[Callable[[Dataset], None]] = []
+        self.on_refused: list[Callable[[Dataset, str, str], None]] = []
 
     def store(self, event: evt.Event) -> int | Dataset:
         """Answer a C-STORE; what is answered with success is on disk and in the index."""
-        refused = self._entities.refuse(event, "may_store")
-        if refused:
-            return refused
+        denied = self._entities.refuse(event, "may_store")
+        if denied:
+            return denied
         data = event.encoded_dataset()
         try:
-            header = _header(data)
+            header, wrong = _header(data)
         except _Unreadable as error:
             return failure(error.status, error.what)
         if (str(header.SOPInstanceUID), str(header.SOPClassUID)) != (
@@ -66,8 +126,15 @@ class Storing:
         calling = event.assoc.requestor.ae_title.strip()
         try:
             new = self._keep(data, header, calling)
+        except _KeptFirst as error:
+            self._note_image(header, error.what)
+            for known in self.on_again:
+                known(header)
+            return 0x0000
         except (DuplicateInstance, WrongPatient) as error:
             self._note_image(header, f"image refused: {error.what}", kind="error")
+            for refused in self.on_refused:
+                refused(header, calling, error.what)
             return failure(_STATUS_OF[type(error)], error.what)
         except (OSError, sqlite3.OperationalError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
@@ -76,26 +143,84 @@ class Storing:
         self._note_image(
             header, "image stored" if new else "image stored again, in place of the old"
         )
+        self._complain(header, wrong)
         return 0x0000
+
+    def _complain(self, header: Dataset, wrong: list[str]) -> None:
+        if wrong:  # one line for an image
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            self._note_image(header, f"indexed as far as it can be read: {wrong[0]}{more}", "error")
+
+    def take(self, dataset: Dataset, own_title: str) -> None:
+        """Take in what the archive has made itself, such as a rejection note."""
+        buffer = BytesIO()
+        dataset.save_as(buffer, enforce_file_format=True)
+        header, _ = _header(buffer.getvalue())
+        try:
+            self._keep(buffer.getvalue(), header, own_title)
+        except _KeptFirst:  # begun before a stop, and finished now
+            return
+        except (OSError, sqlite3.OperationalError) as error:
+            raise LabError(f"The PACS cannot store what it has made: {error}.") from error
+        self._note_image(header, "made and stored")
+
+    def _tell(self, stored: StoredInstance) -> None:
+        if self.on_stored:
+            # Refused once the system stops; what it would have said is on disk.
+            with contextlib.suppress(RuntimeError):
+                self._system.worker.submit(self._call_each, stored)
+
+    def _call_each(self, stored: StoredInstance) -> None:
+        for follow in self.on_stored:
+            try:
+                follow(stored)
+            except Exception as error:  # one that fails must not keep the others from theirs
+                why = error.what if isinstance(error, LabError) else repr(error)
+                self._note_image(stored.header, f"after storing: {why}", kind="error")
 
     def _keep(self, data: bytes, header: FileDataset, calling: str) -> bool:
         new: list[bool] = []
+        names: list[str] = []
 
         def commit(name: str, move: Callable[[], None]) -> None:
             with self._system.db.transaction():
+                self._judge_duplicate(data, header)
                 new.append(self._index.add(header, self._stored(data, header, name, calling)))
+                for follow in self.on_indexed:
+                    follow(Arrival(header, data, calling, new[0]))
                 move()
+            names.append(name)
 
         uids = (header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID)
         self._files.keep(data, tuple(map(str, uids)), commit)
+        self._tell(StoredInstance(header, names[0], calling, new[0]))
         return new[0]
+
+    def _judge_duplicate(self, data: bytes, header: FileDataset) -> None:
+        """Raise what keeps an instance out whose UID is in the archive already."""
+        known = self._index.find(str(header.SOPInstanceUID))
+        if known is None:
+            return
+        try:
+            same = data.endswith(self._files.encoded(known.file)[1])
+        except (OSError, InvalidDicomError, AttributeError):
+            return  # the first is lost, so this one takes its place
+        same = same and known.transfer_syntax == header.file_meta.TransferSyntaxUID
+        policy = self._settings.get("duplicates")
+        if same:
+            raise _KeptFirst("image sent again, the same as before: nothing changed")
+        if known.series_uid != str(header.SeriesInstanceUID) or policy == "replace":
+            return  # the index refuses what is in another series
+        if policy == "reject":
+            raise DuplicateInstance("Another instance with this UID is in the archive.")
+        raise _KeptFirst("image sent again with other content: the first is kept")
 
     def repair(self) -> None:
         """Index what a killed process had moved into place and not entered."""
         for name in sorted(self._files.names() - self._index.files()):
             data = self._files.path(name).read_bytes()
             try:
-                header = _header(data)
+                header, wrong = _header(data)
                 self._index.add(header, self._stored(data, header, name, calling=""))
             except LabError as error:
                 self._system.note(
@@ -103,6 +228,7 @@ class Storing:
                 )
             else:
                 self._note_image(header, "image found without an entry, and indexed")
+                self._complain(header, wrong)
 
     def _stored(self, data: bytes, header: FileDataset, name: str, calling: str) -> dict[str, Any]:
         return {
@@ -122,6 +248,10 @@ class Storing:
         )
 
 
+class _KeptFirst(LabError):
+    """The archive keeps what it has, and the sender hears success."""
+
+
 class _Unreadable(LabError):
     """A data set that the archive cannot take, with the status that says so."""
 
@@ -130,8 +260,8 @@ class _Unreadable(LabError):
         self.status = status
 
 
-def _header(data: bytes) -> FileDataset:
-    """Read a data set, and skip over its pixels.
+def _header(data: bytes) -> tuple[FileDataset, list[str]]:
+    """Read a data set, and skip over its pixels; return what is wrong with its text, too.
 
     Raises
     ------
@@ -141,6 +271,7 @@ def _header(data: bytes) -> FileDataset:
     try:
         header = dcmread(BytesIO(data), defer_size=_LONG_VALUE)
         _require_whole(header, len(data))
+        wrong = readable(header)
         uids = {
             keyword: text_of(header.get(keyword))
             for keyword in (
@@ -159,7 +290,7 @@ def _header(data: bytes) -> FileDataset:
             raise _Unreadable(f"{keyword} is missing", 0xA900)
         if not is_uid(uid):
             raise _Unreadable(f"{keyword} is not a UID", 0xC000)
-    return header
+    return header, wrong
 
 
 def _require_whole(header: FileDataset, length: int) -> None:

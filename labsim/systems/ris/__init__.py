@@ -15,6 +15,7 @@ from labsim.site import Site
 from labsim.sop_classes import MODALITY_WORKLIST, MPPS, VERIFICATION
 from labsim.systems.facility import Facility
 from labsim.systems.ris.intake import Intake
+from labsim.systems.ris.performed import Performed
 from labsim.systems.ris.reporting import Reporting
 from labsim.systems.ris.tables import FULL
 from labsim.systems.step_manager import StepManager
@@ -22,11 +23,10 @@ from labsim.systems.worklist import worklist_entry
 from labsim.table import Table
 from labsim.wire.dimse import DicomNode
 from labsim.wire.matching import matches, project, unsupported
-from labsim.wire.mllp import Taken
 from labsim.wire.network import Address
 
 
-class Ris(Intake, Reporting):
+class Ris(Intake, Performed, Reporting):
     """Schedules examinations, serves the worklist, follows the scanners, reports.
 
     Parameters
@@ -45,15 +45,7 @@ class Ris(Intake, Reporting):
     def start(self) -> None:
         """Listen for orders, worklist queries and performed procedure steps."""
         own = self._site.ris
-        port = self._hl7.listen(
-            {
-                "ADT^A04": Taken("RAD-1", self._take_patient),
-                "ADT^A08": Taken("RAD-12", self._take_update),
-                "ADT^A40": Taken("RAD-12", self._take_merge),
-                "ORM^O01": Taken("RAD-2", self._take_order),
-            },
-            self.fixed_port("mllp"),
-        )
+        port = self._hl7.listen(self._taken(), self.fixed_port("mllp"))
         self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
         port = self._dicom.listen(
             [
@@ -101,16 +93,3 @@ class Ris(Intake, Reporting):
                 answer = project(identifier, entry)
                 answer.SpecificCharacterSet = entry.SpecificCharacterSet
                 yield (0xFF01 if unsupported(identifier, entry) else 0xFF00), answer
-
-    def _follow(self, mpps_uid: str, step_id: str, status: str) -> None:
-        """Give the examination the status of its performed step."""
-        accession = self.db.value("SELECT accession FROM procedures WHERE step_id = ?", step_id)
-        if accession is None:
-            self.note(f"performed step {status} without a scheduled one", mpps_uid=mpps_uid)
-            return
-        if self.procedure(accession).status == "REPORTED":  # a signed report is not taken back
-            what = f"performed step {status} after the report"
-        else:
-            self._set_status(accession, status)
-            what = f"examination {status}"
-        self._note_procedure(self.procedure(accession), what, mpps_uid=mpps_uid)

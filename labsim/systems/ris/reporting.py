@@ -7,11 +7,12 @@ import sqlite3
 from labsim.errors import ConfigurationError
 from labsim.systems.messages import patient_segments
 from labsim.systems.records import Result
-from labsim.systems.ris.tables import RisTables, patient_of_row
+from labsim.systems.ris.tables import patient_of_row, visit_of_row
+from labsim.systems.ris.telling import Telling
 from labsim.wire.hl7 import Message, escape, segment, timestamp
 
 
-class Reporting(RisTables):
+class Reporting(Telling):
     """Signs reports and sends them to the HIS."""
 
     def report(
@@ -104,6 +105,7 @@ class Reporting(RisTables):
             )
             if status != "P":
                 self._set_status(accession, "REPORTED")
+                self.db.run("UPDATE procedures SET flag = '' WHERE accession = ?", accession)
         what = {"P": "preliminary report", "F": "report signed", "C": "addendum signed"}[status]
         self._note_procedure(self.procedure(accession), what)
         return self._send_result(row, text, interpreter, status)
@@ -120,7 +122,7 @@ class Reporting(RisTables):
         obr = self._obr(row) | {22: now, 24: row["modality"], 25: status}
         message = Message.build(
             header,
-            *patient_segments(patient_of_row(row), row["visit"]),
+            *patient_segments(patient_of_row(row), visit_of_row(row)),
             segment("ORC", orc),
             segment("OBR", obr | {32: f"&{escape(family)}&{escape(given)}"}),
             segment(

@@ -6,105 +6,133 @@ from datetime import datetime
 
 from labsim.errors import ConfigurationError
 from labsim.ids import make_uid
-from labsim.systems.catalogue import IMPORT, examination
-from labsim.systems.messages import patient_segments, provider_field
+from labsim.systems.catalogue import examination
 from labsim.systems.records import Procedure
-from labsim.systems.ris.tables import RisTables, patient_of_row
-from labsim.wire.hl7 import Message, segment, timestamp
+from labsim.systems.ris.placing import Placing
 
 
-class Scheduling(RisTables):
-    """Schedules examinations, and tells the PACS what will come."""
+class Scheduling(Placing):
+    """Gives orders a station, a time and their numbers."""
 
     def schedule(
         self, placer_order: str, *, station: str = "", start: datetime | None = None
     ) -> Procedure:
-        """Schedule an order and tell the PACS what will come (ORM^O01, RAD-4).
+        """Schedule an order and tell the PACS what will come (ORM^O01 or OMI^O23, RAD-4).
 
-        Gives the Accession Number and the Study Instance UID.
+        Gives the Accession Number and the Study Instance UID. No station does
+        two things at once; an emergency (priority ``"S"``) takes the place of
+        routine examinations that have not begun, which move on.
 
         Parameters
         ----------
         placer_order : str
-            Which order.
+            Which order; an order of the RIS that has no such number yet by
+            its filler order number.
         station : str
-            AE title of the scanner; the first that can do it if left out.
+            AE title of the scanner; if left out, the first that is free of
+            those that can do it.
         start : datetime, optional
-            When; now if left out.
+            When; if left out, as soon as the station is free: now, if it is.
 
         Raises
         ------
         NotFound
             If the RIS has no such order.
         ConfigurationError
-            If it is scheduled already, or no such scanner does it.
+            If it is scheduled already, no such scanner does it, or the station
+            is taken or closed then.
         DeliveryFailed
             If the PACS was not told; the examination is scheduled all the same.
         """
-        procedure = self._enter(placer_order, station, start)
-        self.outbox.send(self._procedure_message(procedure, "NW"), self._pacs, "RAD-4")
+        with self.db.transaction():
+            procedure = self._enter(placer_order, station, start)
+            told = self._tell_archive(procedure.accession, "NW")
+        told.result()
         return procedure
 
-    def _enter(
-        self, placer_order: str, station: str = "", start: datetime | None = None
+    def reschedule(
+        self, accession: str, *, start: datetime | None = None, station: str = ""
     ) -> Procedure:
-        """Make an examination of an order."""
-        order = self._order(placer_order)
-        if order.status != "RECEIVED":
-            raise ConfigurationError(f"Order {placer_order} is {order.status} already.")
-        wanted = examination(order.code)
-        number = self.db.next("procedure")
+        """Move an examination that has not begun, and tell the PACS (ORC-1 XO, RAD-13).
+
+        Parameters
+        ----------
+        accession : str
+            Which examination.
+        start : datetime, optional
+            When; the next free time if left out.
+        station : str
+            AE title; any that can do it if left out.
+
+        Raises
+        ------
+        NotFound
+            If there is no such examination.
+        ConfigurationError
+            If it has begun, or the station is taken or closed then.
+        DeliveryFailed
+            If the PACS was not told; the examination is moved all the same.
+        """
+        with self.db.transaction():
+            procedure = self._not_begun(accession)
+            if start is not None and not station:
+                station = procedure.station
+            moved, told = self._move(procedure, station, start)
+        told.result()
+        return moved
+
+    # For the other parts
+
+    def _enter(
+        self,
+        number: str,
+        station: str = "",
+        start: datetime | None = None,
+        *,
+        study_uid: str = "",
+        status: str = "SCHEDULED",
+    ) -> Procedure:
+        """Make an examination of an order; one with a Study Instance UID is done already."""
+        order = self._order_row(number)
+        if order["status"] != "RECEIVED":
+            raise ConfigurationError(f"Order {number} is {order['status']} already.")
+        wanted = examination(order["code"])
+        count = self.db.next("procedure")
+        if study_uid:
+            place = self._station(wanted.modality, station), start or self.facility.clock.now()
+        else:
+            place = self._place(order["code"], order["priority"], station, start)
         procedure = Procedure(
-            accession=f"A{number:07d}",
-            study_uid=make_uid("study", self.facility.seed, number),
-            procedure_id=f"RP{number:06d}",
-            step_id=f"SPS{number:06d}",
-            filler_order=f"FIL{number:06d}",
-            placer_order=placer_order,
-            patient_id=order.patient_id,
-            code=order.code,
-            description=order.description,
+            accession=f"A{count:07d}",
+            study_uid=study_uid or make_uid("study", self.facility.seed, count),
+            procedure_id=f"RP{count:06d}",
+            step_id=f"SPS{count:06d}",
+            filler_order=order["filler_order"],
+            placer_order=order["placer_order"],
+            patient_id=order["patient_id"],
+            code=order["code"],
+            description=order["description"],
             modality=wanted.modality,
             body_part=wanted.body_part,
-            station=self._station(wanted.modality, station),
-            start=(start or self.facility.clock.now()).isoformat(timespec="seconds"),
-            status="SCHEDULED",
+            station=place[0],
+            start=place[1].isoformat(timespec="seconds"),
+            status="",
+            priority=order["priority"],
+            issuer=order["issuer"],
         )
         with self.db.transaction():
             self.db.insert("procedures", **vars(procedure))
-            self.db.run(
-                "UPDATE orders SET status = 'SCHEDULED' WHERE placer_order = ?", placer_order
-            )
+            # Of an order of ours the HIS hears by this for the first time.
+            self._set_status(procedure.accession, status, "SC" if order["placer_order"] else "SN")
+        procedure = self.procedure(procedure.accession)
         self._note_procedure(procedure, f"{procedure.description} scheduled on {procedure.station}")
         return procedure
 
-    def _station(self, modality: str, wanted: str) -> str:
-        able = [m.ae_title for m in self._site.modalities if m.kind == modality]
-        if modality == IMPORT.modality and self._site.importer:
-            able.append(self._site.importer.ae_title)
-        if wanted and wanted not in able:
+    def _not_begun(self, accession: str) -> Procedure:
+        procedure = self.procedure(accession)
+        if procedure.status != "SCHEDULED":
             raise ConfigurationError(
-                f"{wanted!r} is no {modality} station of this hospital.",
-                f"Use {', '.join(able) or 'another examination'}.",
+                f"Too late: examination {accession} is {procedure.status}.",
+                "Only what has not begun can be changed.",
             )
-        if not able:
-            raise ConfigurationError(f"This hospital has no {modality} station.")
-        return wanted or able[0]
-
-    def _procedure_message(self, procedure: Procedure, control: str) -> Message:
-        """Return what the PACS is told of an examination: NW that it comes, CA that it does not."""
-        row = self._full(procedure.accession)
-        fields = {
-            1: control,
-            2: f"{procedure.placer_order}^{self._site.his.application}",
-            3: f"{procedure.filler_order}^{self._site.ris.application}",
-            5: {"NW": "SC", "CA": "CA"}[control],
-        }
-        start = timestamp(datetime.fromisoformat(procedure.start))
-        return Message.build(
-            self.outbox.header("ORM^O01", self._site.pacs.application),
-            *patient_segments(patient_of_row(row), row["visit"]),
-            segment("ORC", fields | {7: f"1^^^{start}^^R", 12: provider_field(row["provider"])}),
-            segment("OBR", self._obr(row) | {24: procedure.modality, 27: f"1^^^{start}^^R"}),
-            segment("ZDS", {1: f"{procedure.study_uid}^100^Application^DICOM"}),
-        )
+        return procedure

@@ -3,56 +3,72 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
-from labsim.errors import Hl7Error, NotFound
+from labsim.errors import NotFound
 from labsim.site import Site
-from labsim.systems import outbox, step_manager
-from labsim.systems.catalogue import CODING_SCHEME
+from labsim.systems import outbox, registry, settings, step_manager
 from labsim.systems.facility import Facility, System
-from labsim.systems.messages import patient_of
+from labsim.systems.messages import number_of, patient_of, visit_of
+from labsim.systems.order_messages import OMI, ORM
 from labsim.systems.outbox import Outbox
-from labsim.systems.records import Order, Patient, Procedure
+from labsim.systems.records import Order, Patient, Procedure, Visit, record_of
+from labsim.systems.registry import Registry
+from labsim.systems.ris import resources
+from labsim.systems.settings import Choice, preset
 from labsim.table import Table
-from labsim.wire.hl7 import Message, escape
+from labsim.wire.hl7 import Message
 from labsim.wire.mllp import MllpEndpoint
 from labsim.wire.network import Address
 
 _SCHEMA = (
     outbox.SCHEMA
+    + registry.SCHEMA
+    + settings.SCHEMA
     + step_manager.SCHEMA
+    + resources.SCHEMA
     + """
-CREATE TABLE IF NOT EXISTS patients (
-    patient_id TEXT PRIMARY KEY,
-    issuer     TEXT NOT NULL,
-    name       TEXT NOT NULL,
-    birth_date TEXT NOT NULL,
-    sex        TEXT NOT NULL
-);
 CREATE TABLE IF NOT EXISTS orders (
-    placer_order TEXT PRIMARY KEY,
+    filler_order TEXT PRIMARY KEY,
+    placer_order TEXT NOT NULL,     -- empty until the HIS has given it, for an order of ours
+    placer       TEXT NOT NULL,     -- the application that gave it
     visit        TEXT NOT NULL,
-    patient_id   TEXT NOT NULL REFERENCES patients,
+    patient_id   TEXT NOT NULL,
+    issuer       TEXT NOT NULL,
     code         TEXT NOT NULL,
     description  TEXT NOT NULL,
     reason       TEXT NOT NULL,
     provider     TEXT NOT NULL,
-    status       TEXT NOT NULL      -- RECEIVED, SCHEDULED, CANCELLED
+    priority     TEXT NOT NULL,     -- R, A, S
+    status       TEXT NOT NULL      -- RECEIVED, then that of the procedure
 );
+CREATE UNIQUE INDEX IF NOT EXISTS orders_by_placer ON orders (placer_order)
+    WHERE placer_order != '';
 CREATE TABLE IF NOT EXISTS procedures (
     accession    TEXT PRIMARY KEY,
-    study_uid    TEXT NOT NULL UNIQUE,
+    study_uid    TEXT NOT NULL,     -- where the images are; of a group case, in one study
     procedure_id TEXT NOT NULL,
     step_id      TEXT NOT NULL UNIQUE,
-    filler_order TEXT NOT NULL,
-    placer_order TEXT NOT NULL REFERENCES orders,
-    patient_id   TEXT NOT NULL REFERENCES patients,
+    filler_order TEXT NOT NULL REFERENCES orders,
+    placer_order TEXT NOT NULL,
+    patient_id   TEXT NOT NULL,
+    issuer       TEXT NOT NULL,
     code         TEXT NOT NULL,
     description  TEXT NOT NULL,
     modality     TEXT NOT NULL,
     body_part    TEXT NOT NULL,
     station      TEXT NOT NULL,     -- AE title
     start        TEXT NOT NULL,     -- ISO 8601
-    status       TEXT NOT NULL      -- as in records.Procedure
+    priority     TEXT NOT NULL,
+    status       TEXT NOT NULL,     -- as in records.Procedure
+    performed_code TEXT NOT NULL DEFAULT '',  -- if another one was performed
+    flag         TEXT NOT NULL DEFAULT ''   -- what the reader has to know
+);
+CREATE TABLE IF NOT EXISTS performed_procedures (  -- which step performed which examination
+    mpps_uid  TEXT NOT NULL REFERENCES performed_steps,
+    accession TEXT NOT NULL REFERENCES procedures,
+    study_uid TEXT NOT NULL,        -- that the examination had before
+    PRIMARY KEY (mpps_uid, accession)
 );
 CREATE TABLE IF NOT EXISTS reports (
     accession   TEXT PRIMARY KEY REFERENCES procedures,
@@ -63,10 +79,14 @@ CREATE TABLE IF NOT EXISTS reports (
 );
 """
 )
+# A procedure with its order, its patient and the visit it belongs to.
 FULL = (
-    "SELECT pr.*, o.visit, o.reason, o.provider, p.name, p.issuer, p.birth_date, p.sex "
-    "FROM procedures pr JOIN orders o USING (placer_order) "
-    "JOIN patients p ON p.patient_id = pr.patient_id "
+    "SELECT pr.*, o.placer, o.visit, o.reason, o.provider, p.name, p.birth_date, p.sex, "
+    "COALESCE(v.patient_class, 'O') AS patient_class, "
+    "COALESCE(v.location, 'OUT') AS location, COALESCE(v.attending, '') AS attending "
+    "FROM procedures pr JOIN orders o USING (filler_order) "
+    "JOIN patients p ON p.patient_id = pr.patient_id AND p.issuer = pr.issuer "
+    "LEFT JOIN visits v ON v.visit = o.visit AND v.issuer = o.issuer "
 )
 
 
@@ -79,7 +99,15 @@ class RisTables(System):
         Its own entry, the scanners, and whom it sends to.
     facility : Facility
         What it shares with the others.
+
+    Attributes
+    ----------
+    order_message : str
+        How orders are written, `labsim.systems.order_messages`: ``"ORM^O01"``
+        (v2.3.1), or ``"OMI^O23"`` (v2.5.1) with which the HIS gets OMG^O19.
     """
+
+    order_message = Choice(ORM, OMI)
 
     def __init__(self, site: Site, facility: Facility) -> None:
         super().__init__("ris", facility, _SCHEMA)
@@ -88,18 +116,20 @@ class RisTables(System):
             self.name, facility.journal, facility.clock, facility.network, facility.loop
         )
         self.outbox = Outbox(self, self._hl7, site.ris.application)
+        self.registry = Registry(self.db, "ris")
+        preset(self.db, "order_message", site.ris.order_message)
         self._pacs = Address(site.pacs.host, site.pacs.hl7_port)
         self._his = Address(site.his.host, site.his.hl7_port)
 
     def orders(self) -> list[Order]:
         """Return all orders received, oldest first."""
-        rows = self.db.rows("SELECT * FROM orders ORDER BY placer_order")
-        return [Order(**dict(row)) for row in rows]
+        rows = self.db.rows("SELECT * FROM orders ORDER BY filler_order")
+        return [record_of(Order, row) for row in rows]
 
     def procedures(self) -> list[Procedure]:
         """Return all examinations, in the order of their accession numbers."""
         rows = self.db.rows("SELECT * FROM procedures ORDER BY accession")
-        return [Procedure(**dict(row)) for row in rows]
+        return [record_of(Procedure, row) for row in rows]
 
     def procedure(self, accession: str) -> Procedure:
         """Return one examination.
@@ -115,24 +145,34 @@ class RisTables(System):
                 f"The RIS has no examination {accession!r}.",
                 "hospital.ris.procedures() lists them.",
             )
-        return Procedure(**dict(row))
+        return record_of(Procedure, row)
 
     def patient(self, patient_id: str) -> Patient:
         """Return a patient as the RIS knows them.
+
+        Parameters
+        ----------
+        patient_id : str
+            A number of this hospital, or ``"NUMBER^^^ISSUER"``.
 
         Raises
         ------
         NotFound
             If it does not.
         """
-        row = self.db.row("SELECT * FROM patients WHERE patient_id = ?", patient_id)
-        if row is None:
-            raise NotFound(f"The RIS has no patient {patient_id!r}.")
-        return Patient(**dict(row))
+        return self.registry.patient(*number_of(patient_id, self.facility.issuer))
+
+    def patients(self) -> list[Patient]:
+        """Return every patient that the RIS knows."""
+        return self.registry.patients()
 
     def reading_list(self) -> list[Procedure]:
-        """Return the examinations that are completed and not reported."""
-        return [procedure for procedure in self.procedures() if procedure.status == "COMPLETED"]
+        """Return the examinations to read: completed and not reported, or flagged.
+
+        One is flagged when images came after its report; an addendum takes the
+        flag away.
+        """
+        return [p for p in self.procedures() if p.status == "COMPLETED" or p.flag]
 
     def table(self) -> Table:
         """Return every examination with its patient and status."""
@@ -144,22 +184,20 @@ class RisTables(System):
 
     # For the other parts
 
-    def _order(self, placer_order: str) -> Order:
-        row = self.db.row("SELECT * FROM orders WHERE placer_order = ?", placer_order)
-        if row is None:
-            raise NotFound(
-                f"The RIS has no order {placer_order!r}.", "hospital.ris.orders() lists them."
-            )
-        return Order(**dict(row))
+    def _order_row(self, number: str) -> sqlite3.Row:
+        """Return an order by its placer order number, or by ours."""
+        row = self.db.row(
+            "SELECT * FROM orders WHERE placer_order = ? OR filler_order = ?", number, number
+        )
+        if row is None or not number:
+            raise NotFound(f"The RIS has no order {number!r}.", "hospital.ris.orders() lists them.")
+        return row
 
     def _full(self, accession: str) -> sqlite3.Row:
         self.procedure(accession)
         row = self.db.row(FULL + "WHERE pr.accession = ?", accession)
         assert row is not None
         return row
-
-    def _set_status(self, accession: str, status: str) -> None:
-        self.db.run("UPDATE procedures SET status = ? WHERE accession = ?", status, accession)
 
     def _note_procedure(self, procedure: Procedure, what: str, **keys: str) -> None:
         self.note(
@@ -169,34 +207,36 @@ class RisTables(System):
             placer_order=procedure.placer_order,
             filler_order=procedure.filler_order,
             patient_id=procedure.patient_id,
-            visit=self._order(procedure.placer_order).visit,
+            visit=self._order_row(procedure.filler_order)["visit"],
             **keys,
         )
 
     def _keep_patient(self, message: Message) -> Patient:
+        """Keep patient and visit as a message tells them."""
         patient = patient_of(message, self.facility.issuer)
-        number = patient.patient_id
-        known = self.db.value("SELECT issuer FROM patients WHERE patient_id = ?", number)
-        if known not in (None, patient.issuer):
-            # Two people may have one number, of two issuers; neither gets the name of the other.
-            raise Hl7Error(f"Patient ID {number} is one of {known} here, not of {patient.issuer}.")
-        self.db.upsert("patients", "patient_id", **vars(patient))
-        return patient
-
-    def _obr(self, row: sqlite3.Row) -> dict[int, str]:
-        """Return the OBR fields where IHE puts the RIS's numbers (RAD TF-2, RAD-4)."""
-        return {
-            1: "1",
-            2: f"{row['placer_order']}^{self._site.his.application}",
-            3: f"{row['filler_order']}^{self._site.ris.application}",
-            4: f"{row['code']}^{escape(row['description'])}^{CODING_SCHEME}",
-            18: row["accession"],
-            19: row["procedure_id"],
-            20: row["step_id"],
-            31: f"^{escape(row['reason'])}" if row["reason"] else "",
-        }
+        number, issuer = self.registry.resolve(patient.patient_id, patient.issuer)
+        visit = visit_of(message, replace(patient, patient_id=number, issuer=issuer))
+        with self.db.transaction():
+            # What was on its way when its patient was merged into another names nobody now.
+            if (number, issuer) == (patient.patient_id, patient.issuer):
+                self.registry.keep(patient, unidentified=message["PID-31"] == "Y")
+            if visit is not None:
+                self.registry.keep_visit(visit)
+            return self.registry.patient(number, issuer)
 
 
 def patient_of_row(row: sqlite3.Row) -> Patient:
     """Return the patient of a row of `FULL`."""
     return Patient(row["patient_id"], row["issuer"], row["name"], row["birth_date"], row["sex"])
+
+
+def visit_of_row(row: sqlite3.Row) -> Visit:
+    """Return the visit of a row of `FULL`."""
+    return Visit(
+        row["visit"],
+        row["patient_id"],
+        row["issuer"],
+        row["patient_class"],
+        row["location"],
+        row["attending"],
+    )

@@ -139,7 +139,7 @@ def test_a_key_in_another_character_set_finds_the_same_name(ask: Ask) -> None:
         "STUDY", SpecificCharacterSet="ISO_IR 100", PatientName="Müller*", AccessionNumber=""
     )
     assert accessions(found) == ["X10"]
-    assert found[0].SpecificCharacterSet == "ISO_IR 192"
+    assert found[0].SpecificCharacterSet == "ISO_IR 100"
     assert found[0].PatientName == "MÜLLER^Jürgen"
 
 

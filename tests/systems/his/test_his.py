@@ -142,6 +142,7 @@ def test_a_result_without_an_order_is_refused(clinic: Hospital, mllp: Mllp) -> N
     assert clinic.his.chart(patient.patient_id) == []
 
 
-def test_the_his_takes_no_orders(clinic: Hospital, mllp: Mllp) -> None:
+def test_the_his_fills_no_orders(clinic: Hospital, mllp: Mllp) -> None:
     message = RESULT.format(patient="P1", order="O1", text="x").replace("ORU^R01", "ORM^O01")
-    assert mllp(clinic, "his", message)[1].startswith("MSA|AR|X1|ORM\\S\\O01 is not taken here")
+    answer = mllp(clinic, "his", message.replace("OBR|", "ORC|NW|O1\nOBR|", 1))[1]
+    assert answer == "MSA|AE|X1|Order control 'NW' (ORC-1) is not taken, only SN, SC, XX and OC."

@@ -1,0 +1,398 @@
+"""Prefetch of priors: what an order makes the archive send ahead of the examination.
+
+An order (IHE RAD-4) says who will come and for what. The rules choose among the
+earlier studies of that patient, and send them to the reader's workstation, so
+that they are there when the new images are.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from fnmatch import fnmatchcase
+
+from labsim.errors import ConfigurationError, NotFound
+from labsim.systems.facility import System
+from labsim.systems.pacs.announced import Announced
+from labsim.systems.pacs.entities import Entities
+from labsim.systems.pacs.send_queue import PRIORITIES, SendQueue
+from labsim.systems.pacs.visibility import Visibility
+from labsim.table import Table
+from labsim.wire.hl7 import Message
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS prefetch_rules (
+    name         TEXT PRIMARY KEY,
+    destination  TEXT NOT NULL,     -- AE title; empty: only staged, see Pacs.prefetched
+    modality     TEXT NOT NULL,     -- of the order, with wild cards
+    body_part    TEXT NOT NULL,
+    parts        TEXT NOT NULL,     -- of the priors: same, related, any
+    modalities   TEXT NOT NULL,     -- of the priors: same, any
+    at_most      INTEGER NOT NULL,
+    max_age_days INTEGER NOT NULL,
+    priority     TEXT NOT NULL,
+    enabled      INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS related_parts (
+    part    TEXT NOT NULL,
+    related TEXT NOT NULL,
+    PRIMARY KEY (part, related)
+);
+CREATE TABLE IF NOT EXISTS prefetches (
+    id          INTEGER PRIMARY KEY,
+    rule        TEXT NOT NULL,
+    study_uid   TEXT NOT NULL,      -- that was ordered
+    accession   TEXT NOT NULL,
+    patient_id  TEXT NOT NULL,
+    prior_uid   TEXT NOT NULL,      -- empty: none was found
+    destination TEXT NOT NULL,
+    why         TEXT NOT NULL,      -- why this one, or why none
+    ordered_at  TEXT NOT NULL
+);
+"""
+_RELATED = (
+    ("CHEST", "BREAST"),
+    ("CHEST", "HEART"),
+    ("CHEST", "ABDOMEN"),
+    ("ABDOMEN", "PELVIS"),
+    ("ABDOMEN", "LSPINE"),
+    ("HEAD", "NECK"),
+    ("HEAD", "BRAIN"),
+)
+# Objects about images are no examination of their own.
+_NOT_IMAGES = ("KO", "PR", "SR")
+_PARTS, _MODALITIES = ("same", "related", "any"), ("same", "any")
+
+
+@dataclass(frozen=True)
+class PrefetchRule:
+    """Which priors an order brings, and where.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    destination : str
+        AE title that gets the priors; empty if they are only staged.
+    modality, body_part : str
+        Which orders it is for, with wild cards.
+    parts : str
+        Priors of the ``"same"`` part of the body, of a ``"related"`` one too,
+        or of ``"any"``.
+    modalities : str
+        Priors of the ``"same"`` modality, or of ``"any"``.
+    at_most : int
+        How many, newest first.
+    max_age_days : int
+        How old at most.
+    priority : str
+        ``"LOW"``, ``"MEDIUM"`` or ``"HIGH"``; a stat order is always high.
+    enabled : bool
+        Whether it is in force.
+    """
+
+    name: str
+    destination: str
+    modality: str = "*"
+    body_part: str = "*"
+    parts: str = "related"
+    modalities: str = "any"
+    at_most: int = 3
+    max_age_days: int = 5 * 365
+    priority: str = "MEDIUM"
+    enabled: bool = True
+
+
+class Prefetch:
+    """The table of prefetch rules, and what it does with an order.
+
+    Parameters
+    ----------
+    system : System
+        The PACS.
+    own_title : str
+        Its AE title.
+    entities, queue, visibility, announced
+        Parts of it.
+    follow : list of callables
+        Each is called with the UID of a prior that was chosen, to bring it from
+        slow storage.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        own_title: str,
+        entities: Entities,
+        queue: SendQueue,
+        visibility: Visibility,
+        announced: Announced,
+        follow: list[Callable[[str], None]],
+    ) -> None:
+        self._system = system
+        self._own_title = own_title
+        self._entities = entities
+        self._queue = queue
+        self._visibility = visibility
+        self._announced = announced
+        self._follow = follow
+        if system.db.next("related parts") == 1:
+            for part, other in _RELATED:
+                self.relate(part, other)
+
+    # Configuration
+
+    def add(self, name: str, destination: str = "", **settings: str | int | bool) -> PrefetchRule:
+        """Add a rule, or replace the one of that name.
+
+        Parameters
+        ----------
+        name, destination : str
+            As in `PrefetchRule`.
+        **settings
+            The other values of `PrefetchRule`.
+
+        Raises
+        ------
+        ConfigurationError
+            If a value cannot be right.
+        """
+        try:
+            rule = PrefetchRule(name, destination, **settings)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ConfigurationError(
+                f"A prefetch rule has no such value: {error}.",
+                f"Use {', '.join(list(PrefetchRule.__dataclass_fields__)[2:])}.",
+            ) from error
+        self._check(rule)
+        self._system.db.upsert("prefetch_rules", "name", **vars(rule))
+        self._system.note(f"prefetch rule {name} to {destination or 'nowhere'} set")
+        return rule
+
+    def change(self, name: str, **settings: str | int | bool) -> PrefetchRule:
+        """Change values of a rule.
+
+        Raises
+        ------
+        NotFound
+            If there is no such rule.
+        ConfigurationError
+            If a value cannot be right.
+        """
+        return self.add(**{**vars(self.get(name)), **settings})
+
+    def remove(self, name: str) -> PrefetchRule:
+        """Remove a rule.
+
+        Raises
+        ------
+        NotFound
+            If there is no such rule.
+        """
+        rule = self.get(name)
+        self._system.db.run("DELETE FROM prefetch_rules WHERE name = ?", name)
+        self._system.note(f"prefetch rule {name} removed")
+        return rule
+
+    def get(self, name: str) -> PrefetchRule:
+        """Return one rule.
+
+        Raises
+        ------
+        NotFound
+            If there is none of that name.
+        """
+        for rule in self.all():
+            if rule.name == name:
+                return rule
+        names = ", ".join(rule.name for rule in self.all()) or "none yet"
+        raise NotFound(f"The PACS has no prefetch rule {name!r}.", f"There are: {names}.")
+
+    def all(self) -> list[PrefetchRule]:
+        """Return every rule by name."""
+        rows = self._system.db.rows("SELECT * FROM prefetch_rules ORDER BY name")
+        return [PrefetchRule(**{**dict(row), "enabled": bool(row["enabled"])}) for row in rows]
+
+    def relate(self, part: str, other: str) -> None:
+        """Say that a prior of one part of the body is of use for the other, both ways."""
+        self._system.db.run_many(
+            "INSERT OR IGNORE INTO related_parts VALUES (?, ?)", [(part, other), (other, part)]
+        )
+
+    def related(self) -> Table:
+        """Return which parts of the body are related."""
+        rows = self._system.db.rows("SELECT * FROM related_parts ORDER BY part, related")
+        return Table(("part", "related"), rows, "Related parts of the body")
+
+    def table(self) -> Table:
+        """Return every rule."""
+        columns = list(PrefetchRule.__dataclass_fields__)
+        return Table(columns, [list(vars(r).values()) for r in self.all()], "Prefetch of the PACS")
+
+    def __repr__(self) -> str:
+        return str(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
+
+    # At work
+
+    def ordered(self, message: Message, patient_id: str, issuer: str) -> None:
+        """Choose the priors for an order, and send them.
+
+        Parameters
+        ----------
+        message : Message
+            With OBR and ZDS, as of IHE RAD-4.
+        patient_id, issuer : str
+            Who will come.
+        """
+        study_uid = message["ZDS-1.1"]
+        modality, part = self._announced.examination(message["OBR-4.1"])
+        modality = message["OBR-24"] or modality
+        stat = "S" in (message["ORC-7.6"], message["OBR-27.6"])
+        done = "SELECT 1 FROM prefetches WHERE study_uid = ? AND rule = ?"
+        for rule in self.all():
+            wanted = fnmatchcase(modality, rule.modality) and fnmatchcase(part, rule.body_part)
+            if not rule.enabled or not wanted or self._system.db.row(done, study_uid, rule.name):
+                continue
+            priors, why = self._choose(rule, patient_id, issuer, modality, part, study_uid)
+            for prior in priors or [""]:
+                self._system.db.insert(
+                    "prefetches",
+                    rule=rule.name,
+                    study_uid=study_uid,
+                    accession=message["OBR-18"],
+                    patient_id=patient_id,
+                    prior_uid=prior,
+                    destination=rule.destination,
+                    why=why,
+                    ordered_at=self._system.now(),
+                )
+            for prior in priors:
+                self._bring(rule, prior, "HIGH" if stat else rule.priority)
+            text = f"prefetch {rule.name}: {why}"
+            self._system.note(
+                text, accession=message["OBR-18"], study_uid=study_uid, patient_id=patient_id
+            )
+
+    def prefetches(self) -> Table:
+        """Return what each order has brought, how far it went, and if nothing, why."""
+        rows = self._system.db.rows(
+            "SELECT f.*, COALESCE(st.accession, '') AS prior, COALESCE(st.study_date, '') AS date "
+            "FROM prefetches f LEFT JOIN studies st ON st.study_uid = f.prior_uid ORDER BY f.id"
+        )
+        columns = ("accession", "patient ID", "rule", "prior", "of", "to", "state", "why")
+        shown = [
+            (
+                *(row["accession"], row["patient_id"], row["rule"], row["prior"], row["date"]),
+                *(row["destination"], self._state(row), row["why"]),
+            )
+            for row in rows
+        ]
+        return Table(columns, shown, "Priors that orders have brought")
+
+    def _bring(self, rule: PrefetchRule, prior: str, priority: str) -> None:
+        for follow in self._follow:
+            follow(prior)
+        if rule.destination:
+            shown = self._visibility.index("").instances("STUDY", {"st.study_uid": [prior]})
+            self._queue.add(
+                f"prefetch {rule.name}",
+                rule.destination,
+                [(prior, instance.sop_uid) for instance in shown],
+                priority=priority,
+            )
+
+    def _choose(
+        self,
+        rule: PrefetchRule,
+        patient_id: str,
+        issuer: str,
+        modality: str,
+        part: str,
+        ordered_uid: str,
+    ) -> tuple[list[str], str]:
+        """Return the priors that a rule wants, newest first, and why these."""
+        studies = self._studies(patient_id, issuer, ordered_uid)
+        if not studies:
+            return [], "the patient has no earlier study here"
+        first = self._system.facility.clock.now() - timedelta(days=rule.max_age_days)
+        young = [study for study in studies if study["study_date"] >= first.strftime("%Y%m%d")]
+        if not young:
+            return [], f"{len(studies)} earlier, none in {rule.max_age_days} days"
+        fitting = [study["study_uid"] for study in young if self._fits(rule, study, modality, part)]
+        if not fitting:
+            return (
+                [],
+                f"{len(young)} earlier, none of {part or 'an unknown part'} or what is like it",
+            )
+        chosen = fitting[: rule.at_most]
+        return chosen, f"{len(chosen)} of {len(studies)} earlier"
+
+    def _studies(self, patient_id: str, issuer: str, ordered_uid: str) -> list[sqlite3.Row]:
+        marks = ", ".join("?" * len(_NOT_IMAGES))
+        shown = self._visibility.database("")
+        return shown.rows(
+            "SELECT st.study_uid, st.study_date, GROUP_CONCAT(DISTINCT se.modality) AS modalities, "
+            "GROUP_CONCAT(DISTINCT se.body_part) AS parts FROM studies st "
+            "JOIN patients p ON p.id = st.patient JOIN series se ON se.study = st.id "
+            "WHERE p.patient_id = ? AND p.issuer = ? AND st.study_uid != ? "
+            f"AND se.modality NOT IN ({marks}) GROUP BY st.id "
+            "ORDER BY st.study_date DESC, st.study_time DESC",
+            *self._announced.kept(patient_id, issuer),
+            ordered_uid,
+            *_NOT_IMAGES,
+        )
+
+    def _fits(self, rule: PrefetchRule, study: sqlite3.Row, modality: str, part: str) -> bool:
+        parts = set(filter(None, (study["parts"] or "").split(",")))
+        wanted = {"same": {part}, "related": {part} | self._like(part), "any": parts or {""}}
+        alike = rule.parts == "any" or bool(parts & wanted[rule.parts])
+        return alike and (rule.modalities == "any" or modality in study["modalities"].split(","))
+
+    def _like(self, part: str) -> set[str]:
+        rows = self._system.db.rows("SELECT related FROM related_parts WHERE part = ?", part)
+        return {row["related"] for row in rows}
+
+    def _state(self, row: sqlite3.Row) -> str:
+        if not row["prior_uid"]:
+            return "no prior"
+        if not row["destination"]:
+            return "staged"
+        counted = self._system.db.rows(
+            "SELECT state, COUNT(*) AS images FROM send_queue "
+            "WHERE rule = ? AND destination = ? AND study_uid = ? GROUP BY state ORDER BY state",
+            *(f"prefetch {row['rule']}", row["destination"], row["prior_uid"]),
+        )
+        return ", ".join(f"{each['images']} {each['state']}" for each in counted)
+
+    def _check(self, rule: PrefetchRule) -> None:
+        if not re.search(r"\S", rule.name):
+            raise ConfigurationError("A prefetch rule has no name.", "Give it one.")
+        if rule.destination == self._own_title:
+            raise ConfigurationError(
+                f"{rule.destination} is the PACS itself: the priors are here.",
+                "Choose another destination, or none to only stage them.",
+            )
+        if rule.destination and self._entities.get(rule.destination) is None:
+            raise ConfigurationError(
+                f"No AE title {rule.destination!r} is registered at the PACS.",
+                "Register it with hospital.pacs.register_ae(…), or correct the title.",
+            )
+        for value, allowed in (
+            (rule.parts, _PARTS),
+            (rule.modalities, _MODALITIES),
+            (rule.priority, tuple(PRIORITIES)),
+        ):
+            if value not in allowed:
+                raise ConfigurationError(
+                    f"{value!r} cannot be in a prefetch rule.", f"Use {', '.join(allowed)}."
+                )
+        if rule.at_most < 1 or rule.max_age_days < 1:
+            raise ConfigurationError(
+                "A prefetch rule without a prior brings nothing.", "Use 1 or more."
+            )
