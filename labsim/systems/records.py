@@ -71,8 +71,8 @@ class Patient(Record):
     identifiers: tuple[Identifier, ...] = ()
 
     @property
-    def identity(self) -> dict[str, str]:
-        """What a table or a message has columns for: all but the numbers of others."""
+    def columns(self) -> dict[str, str]:
+        """What a table keeps in a row for a patient; other numbers have rows of their own."""
         return {name: value for name, value in vars(self).items() if name != "identifiers"}
 
 

@@ -111,11 +111,7 @@ class Registry:
             self._db.upsert(
                 "patients",
                 "patient_id, issuer",
-                patient_id=patient.patient_id,
-                issuer=patient.issuer,
-                name=patient.name,
-                birth_date=patient.birth_date,
-                sex=patient.sex,
+                **patient.columns,
                 unidentified=int(unidentified),
             )
             for other in patient.identifiers:

@@ -23,7 +23,7 @@ from labsim.systems.importer import queue
 from labsim.systems.importer.asking import Asking
 from labsim.systems.importer.coercion import Coercion, Destination
 from labsim.systems.importer.discs import Reading, keep_disc
-from labsim.systems.importer.identity import Match, compare, described
+from labsim.systems.importer.columns import Match, compare, described
 from labsim.systems.importer.queue import Import, Queue
 from labsim.systems.importer.sending import Sending
 from labsim.systems.importer.steps import import_begun, import_completed
@@ -311,7 +311,7 @@ class Importer(System):
         medium, now = self._queue.medium(number), self.facility.clock.now()
         begun = import_begun(study, to, self.ae_title, medium, now, uid)
         self._sending.tell_ris(lambda ris: ris.send_n_create(begun, MPPS, uid), "MPPS N-CREATE")
-        kept = json.dumps(asdict(to) | {"patient": to.patient.identity}, ensure_ascii=False)
+        kept = json.dumps(asdict(to) | {"patient": to.patient.columns}, ensure_ascii=False)
         self._queue.change(number, state="INCOMPLETE", destination=kept, mpps_uid=uid)
         what = f"study {number} from {study.source} is {described(to.patient)}"
         if although_different:

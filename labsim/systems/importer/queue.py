@@ -15,7 +15,7 @@ from labsim.database import Database
 from labsim.errors import NotFound
 from labsim.media.reading import OnDisc
 from labsim.systems.facility import text_of
-from labsim.systems.importer.identity import described
+from labsim.systems.importer.columns import described
 from labsim.systems.records import Patient, Record
 from labsim.table import Table
 
@@ -151,7 +151,7 @@ class Queue:
             "imports",
             disc=disc,
             study_uid=str(first.StudyInstanceUID),
-            **theirs.identity,
+            **theirs.columns,
             accession=text_of(first.get("AccessionNumber")),
             study_date=text_of(first.get("StudyDate")),
             description=text_of(first.get("StudyDescription")),
@@ -279,7 +279,7 @@ def studies_of(images: Iterable[OnDisc]) -> list[list[OnDisc]]:
 
 def _key(header: Dataset) -> tuple[str, ...]:
     theirs = patient_of_image(header)
-    return (*theirs.identity.values(), str(header.StudyInstanceUID))
+    return (*theirs.columns.values(), str(header.StudyInstanceUID))
 
 
 def copy_name(disc: int, number: int) -> Path:

@@ -402,7 +402,7 @@ UNIQUE_KEYS: Mapping[str, str] = {
 
 def patient_columns(patient: Patient) -> dict[str, str]:
     """Return what the index keeps of a patient."""
-    return {**patient.identity, **name_keys(patient.name)}
+    return {**patient.columns, **name_keys(patient.name)}
 
 
 def date_of(value: object) -> str:

@@ -22,13 +22,11 @@ class Placing(Telling):
     def __init__(self, site: Site, facility: Facility) -> None:
         super().__init__(site, facility)
         self._diary = Diary(self.db)
-        stations: list[tuple[str, str, str, str]] = [
-            (own.ae_title, own.kind, own.opens, own.closes) for own in site.modalities
-        ]
+        stations: list[tuple[str, ...]]
+        stations = [(own.ae_title, own.kind, own.opens, own.closes) for own in site.modalities]
         if site.importer:  # discs are scheduled as examinations are
             stations.append((site.importer.ae_title, IMPORT.modality, "00:00", "24:00"))
-        for station in stations:
-            self.db.run("INSERT OR IGNORE INTO resources VALUES (?, ?, ?, ?)", *station)
+        self.db.run_many("INSERT OR IGNORE INTO resources VALUES (?, ?, ?, ?)", stations)
 
     def resources(self) -> Table:
         """Return the stations with their hours."""

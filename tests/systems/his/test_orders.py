@@ -252,11 +252,12 @@ def test_a_refused_cancellation_that_nobody_waited_for_is_put_right(
     noted(hospital, "his", "is IN PROGRESS")
     with pytest.raises(DeliveryFailed, match="Too late"):
         hospital.his.cancel_order(order.placer_order)
+    hospital.ris.worker.submit(lambda: None).result(5)  # what it told of the refusal is delivered
     # As if an engine had thanked for the cancellation before the RIS refused it.
     text = STATUS.format(patient=patient.patient_id, order=order.placer_order, status="CA")
     mllp(hospital, "his", text)
     assert hospital.his.order(order.placer_order).status == "CANCELLED"
     cancel = STATUS.format(patient=patient.patient_id, order=order.placer_order, status="")
     assert mllp(hospital, "ris", cancel.replace("ORC|SC", "ORC|CA"))[1].startswith("MSA|AE")
-    hospital.ris.worker.submit(lambda: None).result(5)  # what it told before is delivered
+    hospital.ris.worker.submit(lambda: None).result(5)
     assert hospital.his.order(order.placer_order).status == "IN PROGRESS"
