@@ -137,7 +137,7 @@ class System(ABC):
     def published(self, protocol: str, address: Address, local_port: int, title: str) -> None:
         """Make a listening port known to the network."""
         network = self.facility.network
-        network.publish(address, local_port)
+        network.publish(address, local_port, self.name)
         endpoint = Endpoint(self.name, protocol, address, network.resolve(address), title)
         self._endpoints.append(endpoint)
 
