@@ -13,6 +13,7 @@ from labsim.sop_classes import MODALITY_WORKLIST, MPPS, STORAGE_COMMITMENT
 NAMES: Mapping[str, str] = {
     "RAD-1": "Patient Registration",
     "RAD-2": "Placer Order Management",
+    "RAD-3": "Filler Order Management",
     "RAD-4": "Procedure Scheduled",
     "RAD-5": "Query Modality Worklist",
     "RAD-6": "Modality Procedure Step In Progress",

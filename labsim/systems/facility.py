@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,11 @@ class System(ABC):
         """Finish the background work at hand and close the files."""
         self.worker.shutdown(cancel_futures=True)
         self.db.close()
+
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Wait until the background work at hand is done; tell whether it came to that."""
+        done, _ = wait([self.worker.submit(int)], timeout)
+        return bool(done)
 
     def sql(self, statement: str, *values: Any) -> Table:
         """Ask the system's own database, reading only.

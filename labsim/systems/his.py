@@ -78,7 +78,7 @@ class His(System):
             self.name, facility.journal, facility.clock, facility.network, facility.loop
         )
         self.outbox = Outbox(self, self._hl7, site.his.application)
-        self._ris = Address(site.ris.host, site.ris.hl7_port)
+        self._ris = Address(*site.hl7_place(site.his.orders_to))
 
     def start(self) -> None:
         """Listen for results."""

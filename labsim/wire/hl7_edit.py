@@ -99,7 +99,10 @@ def _changed_line(line: str, path: Path, change: Callable[[str], str]) -> str:
     fields = _fields(line)
     if fields[0] != path.segment:
         return line
-    fields += [""] * (path.field + 1 - len(fields))
+    if path.field >= len(fields):
+        if not change(""):
+            return line  # nothing goes where nothing is
+        fields += [""] * (path.field + 1 - len(fields))
     if not path.component:
         fields[path.field] = change(fields[path.field])
     else:

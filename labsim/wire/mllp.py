@@ -237,11 +237,14 @@ class MllpEndpoint:
         """Return a connection for a sender that keeps it open; end it with `hang_up`."""
         return MllpLink(self._system, self._network, LARGEST_MESSAGE)
 
-    def hang_up(self, link: MllpLink) -> None:
-        """End a connection; who waits for an answer on it waits no longer."""
+    def hang_up(self, link: MllpLink, *, for_good: bool = False) -> None:
+        """End a connection, never to open it again or until it is needed.
+
+        Who waits for an answer on it waits no longer.
+        """
 
         async def close() -> None:
-            link.close()
+            link.close(for_good=for_good)
 
         self._loop.run(close())
 

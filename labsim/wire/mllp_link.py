@@ -40,6 +40,7 @@ class MllpLink:
         self._local: Address | None = None
         self._reader: Any = None
         self._writer: Any = None
+        self._ended = False
         self.answers: list[Message] = []
         self.strays: list[Message] = []
 
@@ -58,12 +59,12 @@ class MllpLink:
         """
         self.answers, self.strays = [], []
         data = message.encode()
-        await self._open(self._network.resolve(peer))
-        self._writer.writeblock(data)
-        await self._writer.drain()
+        reader, writer = await self._open(self._network.resolve(peer))
+        writer.writeblock(data)
+        await writer.drain()
         accept, application = awaited(message)
         while accept or application:
-            answer = Message.decode(await self._reader.readblock())
+            answer = Message.decode(await reader.readblock())
             if match and answer["MSA-2"] != message.control_id:
                 self.strays.append(answer)
                 continue
@@ -71,19 +72,32 @@ class MllpLink:
             # The first of two says CA; anything else is the last word.
             accept, application = False, application and accept and answer["MSA-1"] == "CA"
 
-    def close(self) -> None:
-        """End the connection; call it on the loop."""
+    def close(self, *, for_good: bool = False) -> None:
+        """End the connection; call it on the loop.
+
+        Parameters
+        ----------
+        for_good : bool
+            Whether it is never opened again.
+        """
+        self._ended = self._ended or for_good
         if self._writer is not None:
             self._network.hung_up(self._writer.get_extra_info("sockname")[1])
             self._writer.close()
             self._writer = None
 
-    async def _open(self, local: Address) -> None:
+    async def _open(self, local: Address) -> tuple[Any, Any]:
         if self._writer is not None and (self._reader.at_eof() or local != self._local):
             self.close()  # the other side has ended it, or another one listens there now
+        if self._ended:
+            raise ConnectionAbortedError("the sender has stopped")
         if self._writer is None:
             self._reader, self._writer = await open_hl7_connection(
                 local.host, local.port, limit=self._limit
             )
             self._local = local
             self._network.calls(self._writer.get_extra_info("sockname")[1], self._system)
+            if self._ended:  # it was stopped while it connected
+                self.close()
+                raise ConnectionAbortedError("the sender has stopped")
+        return self._reader, self._writer

@@ -78,10 +78,12 @@ class ByType:
         self._takes = takes
 
     def transaction(self, message: Message) -> str:
+        """Return the transaction that its type is here."""
         taken = self._takes.get(message.type)
         return taken.transaction if taken else ""
 
     def take(self, arrivals: Sequence[Arrival]) -> Sequence[Verdict]:
+        """Let the handler of its type take each in."""
         return [self._take(arrival.message) for arrival in arrivals]
 
     def _take(self, message: Message) -> Hl7Error | None:

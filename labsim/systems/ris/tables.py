@@ -88,8 +88,8 @@ class RisTables(System):
             self.name, facility.journal, facility.clock, facility.network, facility.loop
         )
         self.outbox = Outbox(self, self._hl7, site.ris.application)
-        self._pacs = Address(site.pacs.host, site.pacs.hl7_port)
-        self._his = Address(site.his.host, site.his.hl7_port)
+        self._pacs = Address(*site.hl7_place(site.ris.orders_to))
+        self._his = Address(*site.hl7_place(site.ris.results_to))
 
     def orders(self) -> list[Order]:
         """Return all orders received, oldest first."""
