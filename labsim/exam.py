@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from pydicom.dataset import Dataset
 
 from labsim.errors import DeliveryFailed, LabError
-from labsim.journal import Event
 from labsim.systems.catalogue import examination
 from labsim.systems.modality import Modality
 from labsim.systems.records import Order, Patient, Procedure
@@ -107,7 +106,6 @@ class Exam:
 
     def _schedule(self) -> None:
         assert self.order is not None
-        self._require_arrival("ris", "order", placer_order=self.order.placer_order)
         self.procedure = self.hospital.ris.schedule(self.order.placer_order)
 
     def _acquire(self) -> None:
@@ -147,19 +145,9 @@ class Exam:
         assert self.procedure is not None
         self.hospital.ris.report(self.accession, examination(self.procedure.code).report)
         self.procedure = self.hospital.ris.procedure(self.accession)
-        self._require_arrival("his", "report", accession=self.accession)
-
-    def _require_arrival(self, system: str, what: str, **keys: str) -> None:
-        """Wait until a system has noted what was sent to it: through an engine it comes later."""
-
-        def is_noted(event: Event) -> bool:
-            found = {name: event.keys.get(name) for name in keys}
-            return (event.source, event.kind, found) == (system, "state", keys)
-
-        if self.hospital.journal.wait_for(is_noted, TIMEOUT) is None:
+        if not self.hospital.wait_until(lambda: self.complete):  # an engine may bring it later
             raise DeliveryFailed(
-                f"The {what} {', '.join(keys.values())} did not reach the {system.upper()} "
-                f"within {TIMEOUT:g} s.",
+                f"The report of {self.accession} did not reach the HIS within {TIMEOUT:g} s.",
                 "hospital.engine.errors() and hospital.engine.statistics() say where it is.",
             )
 

@@ -297,6 +297,32 @@ class Hospital:
                     return False
         return True
 
+    def wait_until(self, test: Callable[[], bool], timeout: float = TIMEOUT) -> bool:
+        """Wait until something is true, asked anew after each event of the journal.
+
+        Parameters
+        ----------
+        test : callable
+            What is to become true.
+        timeout : float
+            Seconds.
+
+        Returns
+        -------
+        bool
+            Whether it did.
+        """
+        self._require_running()
+        end = time.monotonic() + timeout
+        while True:
+            seen = len(self.journal.all())
+            if test():
+                return True
+            left = end - time.monotonic()
+            # The test is not made within the journal, to which those it asks may have to write.
+            if left <= 0 or self.journal.wait_for(lambda _: True, left, after=seen) is None:
+                return test()
+
     def message(self, event: Event) -> Message | Dataset:
         """Return what an event of the journal carried: an HL7 message or a DICOM data set.
 

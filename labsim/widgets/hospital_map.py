@@ -162,7 +162,10 @@ def _arrow(axes: Axes, start: Place, end: Place, protocol: str, labels: list[str
         if slanted:  # it arrives beside what comes straight from below or above
             head = (head[0] - 0.8 * _side(x1 - x0), head[1])
         beside = -0.15 if slanted else 0.12
-        label = ((tail[0] + head[0]) / 2 + beside, (tail[1] + head[1]) / 2)
+        # A long way crosses others in its middle.
+        part = 0.25 if abs(x1 - x0) > 6 else 0.5
+        across, up = (t + part * (h - t) for t, h in zip(tail, head, strict=True))
+        label = (across + beside, up)
         align, vertical = ("right" if slanted else "left"), "center"
     axes.add_patch(
         FancyArrowPatch(

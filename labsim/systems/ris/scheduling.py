@@ -41,6 +41,7 @@ class Scheduling(RisTables):
         DeliveryFailed
             If the PACS was not told; the examination is scheduled all the same.
         """
+        self.wait_for_order(placer_order)
         procedure = self._enter(placer_order, station, start)
         self.outbox.send(self._procedure_message(procedure, "NW"), self._pacs, "RAD-4")
         return procedure

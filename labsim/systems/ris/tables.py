@@ -14,7 +14,7 @@ from labsim.systems.outbox import Outbox
 from labsim.systems.records import Order, Patient, Procedure
 from labsim.table import Table
 from labsim.wire.hl7 import Message, escape
-from labsim.wire.mllp import MllpEndpoint
+from labsim.wire.mllp import TIMEOUT, MllpEndpoint
 from labsim.wire.network import Address
 
 _SCHEMA = (
@@ -95,6 +95,34 @@ class RisTables(System):
         """Return all orders received, oldest first."""
         rows = self.db.rows("SELECT * FROM orders ORDER BY placer_order")
         return [Order(**dict(row)) for row in rows]
+
+    def wait_for_order(self, placer_order: str, timeout: float = TIMEOUT) -> Order:
+        """Return an order, once it is here: through an engine it comes after the HIS was thanked.
+
+        Parameters
+        ----------
+        placer_order : str
+            Which order.
+        timeout : float
+            Seconds; at a site without an engine nothing is waited for.
+
+        Raises
+        ------
+        NotFound
+            If it is not here by then.
+        """
+        if self._site.his.orders_to == "engine":
+            known = ("SELECT 1 FROM orders WHERE placer_order = ?", placer_order)
+            if self.db.value(*known) is None:
+                self.facility.journal.wait_for(
+                    lambda event: (
+                        event.source == self.name
+                        and event.kind == "state"
+                        and event.keys.get("placer_order") == placer_order
+                    ),
+                    timeout,
+                )
+        return self._order(placer_order)
 
     def procedures(self) -> list[Procedure]:
         """Return all examinations, in the order of their accession numbers."""
