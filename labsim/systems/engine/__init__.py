@@ -227,6 +227,8 @@ class Engine(System):
         text = row["text"]
         for place, value in (changes or {}).items():
             path = Path.of(place)
+            if not path.field:
+                raise ConfigurationError(f"{place} is a whole segment.", 'Name a field: "PID-5".')
             text = with_raw_value(text, path, written(value, path))
         try:
             message = Message(text)
