@@ -5,6 +5,7 @@ Reading is done by python-hl7; this is the only module that knows it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -153,8 +154,10 @@ class Message:
         Hl7Error
             If it cannot be read, or its bytes are not of that set.
         """
-        _require_readable(data.decode("iso8859-1"))
-        declared = cls(data.decode("iso8859-1"))["MSH-18"].upper()
+        plain = data.decode("iso8859-1")
+        _require_readable(plain)
+        # Only the header is read twice: the rest may be long.
+        declared = cls(re.split(r"[\r\n]", plain, maxsplit=1)[0])["MSH-18"].upper()
         encoding = ENCODINGS.get(declared.split("~")[0])
         if encoding is None:
             raise Hl7Error(

@@ -167,21 +167,20 @@ class MllpEndpoint:
         """Take in messages; return their acknowledgments, and whether to go on. Never raises."""
         read = [self._read(data, caller) for data in blocks]
         arrivals = [entry for entry in read if isinstance(entry, Arrival)]
-        for arrival in arrivals:
-            self._record(
-                arrival.message, "received", arrival.caller, *self._place_of(arrival.message)
-            )
-        verdicts = iter(self._take(arrivals))
+        places = [self._place_of(arrival.message) for arrival in arrivals]
+        for arrival, place in zip(arrivals, places, strict=True):
+            self._record(arrival.message, "received", arrival.caller, *place)
+        outcomes = zip(self._take(arrivals), places, strict=False)
         answers: list[Message] = []
         for entry in read:
             if not isinstance(entry, Arrival):
                 answers += entry
                 continue
-            verdict = next(verdicts)
+            verdict, place = next(outcomes)
             if isinstance(verdict, NotNow):
                 self._complain(entry.caller, f"{verdict.what} The connection ends unanswered.")
                 return answers, False
-            answers += self._acknowledgments(entry, verdict)
+            answers += self._acknowledgments(entry, verdict, place)
         return answers, True
 
     def _read(self, data: bytes, caller: str) -> Arrival | list[Message]:
@@ -203,7 +202,9 @@ class MllpEndpoint:
         except Exception as error:  # the senders must hear of it: AE, never AA
             return [Hl7Error(f"Internal error: {error!r}")] * len(arrivals)
 
-    def _acknowledgments(self, arrival: Arrival, refusal: Hl7Error | None) -> list[Message]:
+    def _acknowledgments(
+        self, arrival: Arrival, refusal: Hl7Error | None, place: tuple[str, dict[str, str]]
+    ) -> list[Message]:
         message, answers = arrival.message, []
         for code, text in answers_to(message, refusal):
             enhanced = is_enhanced(message)
@@ -211,7 +212,7 @@ class MllpEndpoint:
             answers.append(
                 acknowledge(message, code, self._next_id(), now, text, enhanced=enhanced)
             )
-            self._record(answers[-1], "sent", arrival.caller, *self._place_of(message))
+            self._record(answers[-1], "sent", arrival.caller, *place)
         return answers
 
     def _place_of(self, message: Message) -> tuple[str, dict[str, str]]:
