@@ -145,7 +145,8 @@ class Exam:
         assert self.procedure is not None
         self.hospital.ris.report(self.accession, examination(self.procedure.code).report)
         self.procedure = self.hospital.ris.procedure(self.accession)
-        if not self.hospital.wait_until(lambda: self.complete):  # an engine may bring it later
+        # An engine may bring it later than it thanks for it.
+        if not self.hospital.wait_until(lambda: self.complete, TIMEOUT):
             raise DeliveryFailed(
                 f"The report of {self.accession} did not reach the HIS within {TIMEOUT:g} s.",
                 "hospital.engine.errors() and hospital.engine.statistics() say where it is.",

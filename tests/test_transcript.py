@@ -217,6 +217,14 @@ def test_a_message_that_is_passed_on_is_shown_once_on_each_hop(
     ]
 
 
+def test_a_message_that_arrived_on_one_hop_and_was_lost_on_the_next_is_shown_on_both(
+    hop: Callable[..., list[Event]],
+) -> None:
+    lost = hop("7", "engine", "ris")[0]
+    shown = [event.receiver for event in Transcript([*hop("7", "his", "engine"), lost]).once()]
+    assert shown == ["engine", "his", "ris"]
+
+
 def test_a_step_goes_from_the_first_sender_to_the_last_receiver(
     hop: Callable[..., list[Event]],
 ) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+
 import pytest
 
 from labsim import Hospital
 from labsim.errors import LabError
+from labsim.journal import Event
 from labsim.wire.hl7 import Message
 
 
@@ -83,6 +87,34 @@ def test_an_order_that_waits_in_the_engine_is_seen_there_and_goes_on(department:
     assert department.settle()
     [*_, step] = department.journal.events(placer_order=order.placer_order).steps()
     assert (step.way, step.outcome, step.messages) == ("his → engine → ris", "ACK AA", 1)
+
+
+def test_an_exam_waits_for_the_report_to_reach_the_chart(department: Hospital) -> None:
+    his = department.engine.channel("ris-to-his").destination("his")
+    his.stop()
+    department.journal.subscribe(lambda event: later(his.start) if is_report(event) else None)
+    exam = department.exam("CTHEAD")
+    assert (exam.problem, exam.complete) == ("", True)
+
+
+def test_an_exam_says_where_to_look_for_a_report_that_did_not_arrive(
+    department: Hospital, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labsim.exam.TIMEOUT", 0.2)
+    department.engine.channel("ris-to-his").destination("his").stop()
+    exam = department.exam("CTHEAD")
+    assert "did not reach the HIS within 0.2 s. hospital.engine" in exam.problem
+    assert not department.settle(0.1)
+
+
+def is_report(event: Event) -> bool:
+    """Tell whether the engine has thanked the RIS for a report."""
+    return (event.source, event.summary[:6], event.transaction) == ("ris", "ACK AA", "RAD-128")
+
+
+def later(act: Callable[[], None]) -> None:
+    """Do something when the RIS has long gone on."""
+    threading.Timer(0.2, act).start()
 
 
 def test_what_the_ris_refuses_lands_in_the_error_queue_and_is_mended_there(

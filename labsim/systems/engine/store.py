@@ -107,8 +107,8 @@ class MessageStore:
         since = (self._clock.now() - timedelta(seconds=seconds)).isoformat(timespec="seconds")
         found = self._db.row(
             "SELECT id FROM messages WHERE control_id = ? AND channel = ? AND application = ? "
-            "AND facility = ? AND origin IS NULL AND received_at >= ? AND (? OR digest = ?) "
-            "ORDER BY id DESC",
+            "AND facility = ? AND received_at >= ? AND (? OR digest = ?) "
+            "ORDER BY id",
             message.control_id,
             channel,
             message["MSH-3"],
