@@ -94,14 +94,12 @@ def test_what_is_not_understood_ends_with_2(
     assert capsys.readouterr().err.startswith("usage: python -m labsim")
 
 
-def test_up_tells_where_the_engine_is_and_has_a_worklist_behind_it(up: Up) -> None:
+def test_up_tells_where_the_engine_is(up: Up) -> None:
     program = up("--json", "--site", "community")
     told: dict[str, Any] = json.loads(first_line(program))
     [engine] = [place for place in told["systems"] if place["name"] == "engine"]
     assert (engine["protocol"], engine["application"]) == ("mllp", "ENGINE")
     assert listens(engine["port"])
-    [ris] = [p["port"] for p in told["systems"] if (p["name"], p["protocol"]) == ("ris", "mwl")]
-    assert listens(ris)
 
 
 def test_up_tells_programs_where_everything_is(up: Up) -> None:

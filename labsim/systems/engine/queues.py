@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -95,8 +94,9 @@ class Queue:
             try:
                 if not self._send_next():
                     self._woken.wait()
-            except sqlite3.Error as error:  # a full disk: what was not kept is sent again
-                self._system.note(f"the message store does not work: {error}", kind="error")
+            except Exception as error:  # a full disk, say; a queue that ended would go unseen
+                what = f"the queue of {self.channel} to {self.destination} does not work"
+                self._system.note(f"{what}: {error}", kind="error")
                 self._not_before = time.monotonic() + _STORE_RETRY
 
     def _send_next(self) -> bool:

@@ -202,6 +202,23 @@ def test_a_store_that_fails_is_told_to_the_sender(
     assert len(engine.messages()) == 0
 
 
+def test_a_queue_goes_on_after_its_store_failed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labsim.systems.engine.queues._STORE_RETRY", 0.05)
+    engine = rig.engine()
+    settle, failures = engine._store.settle, [sqlite3.OperationalError("disk is full")]
+
+    def fail_once(*args: object) -> None:
+        if failures:
+            raise failures.pop()
+        settle(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine._store, "settle", fail_once)
+    rig.send(engine, rig.adt())
+    assert engine.wait_until_sent()
+    assert rig.ris.control_ids == ["1", "1"]  # rather twice than not at all
+    assert rig.journal.wait_for(lambda e: "disk is full" in e.summary, 1) is not None
+
+
 def test_the_refusal_of_a_receiver_lands_in_the_error_queue(rig: Rig) -> None:
     engine = rig.engine()
     rig.ris.refusal = Hl7Error("PID-3 is unknown.", code="AE")
