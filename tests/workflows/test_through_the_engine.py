@@ -160,5 +160,5 @@ def test_the_university_takes_whole_exams_too(small_scans: None) -> None:
         assert exam.problem == ""
         kinds = [scanner.modality for scanner in hospital.modalities()]
         assert kinds == ["CT", "CT", "MR", "MR", "DX", "DX", "CR", "US", "US", "MG"]
-        assert hospital.his.patients()[0].issuer == "LAKESIDE"
+        assert hospital.his.patients()[0].issuer == "NORTHGATE"
         assert ("engine", "mllp") in {(e.system, e.protocol) for e in hospital.endpoints()}
