@@ -91,6 +91,7 @@ def _up(options: argparse.Namespace) -> int:
     with _hospital(options, dict(map(_place_and_port, options.port))) as hospital:
         hospital.ris.schedules_at_once = True  # no clerk is there to do it
         _fill_worklist(hospital, options.orders)
+        hospital.settle()  # through an engine an order arrives later than it is acknowledged
         print(json.dumps(describe(hospital)) if options.json else _welcome(hospital), flush=True)
         while not ended.wait(0.5):  # without a time-out Windows would not see Ctrl-C
             pass

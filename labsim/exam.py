@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
 
-from labsim.errors import LabError
+from labsim.errors import DeliveryFailed, LabError
 from labsim.systems.catalogue import examination
 from labsim.systems.modality import Modality
 from labsim.systems.records import Order, Patient, Procedure
 from labsim.transcript import Transcript
+from labsim.wire.mllp import TIMEOUT
 
 if TYPE_CHECKING:
     from labsim.hospital import Hospital
@@ -144,6 +145,12 @@ class Exam:
         assert self.procedure is not None
         self.hospital.ris.report(self.accession, examination(self.procedure.code).report)
         self.procedure = self.hospital.ris.procedure(self.accession)
+        # An engine may bring it later than it thanks for it.
+        if not self.hospital.wait_until(lambda: self.complete, TIMEOUT):
+            raise DeliveryFailed(
+                f"The report of {self.accession} did not reach the HIS within {TIMEOUT:g} s.",
+                "hospital.engine.errors() and hospital.engine.statistics() say where it is.",
+            )
 
     def __str__(self) -> str:
         lines = [self._heading()]

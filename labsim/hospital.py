@@ -21,6 +21,7 @@ from labsim.errors import ConfigurationError, HospitalInUse, LabError
 from labsim.exam import Exam
 from labsim.journal import Event, Journal
 from labsim.site import Site
+from labsim.systems.engine import Engine
 from labsim.systems.facility import Endpoint, Facility, System
 from labsim.systems.his import His
 from labsim.systems.importer import Importer
@@ -32,6 +33,7 @@ from labsim.tools import Tools
 from labsim.wire.association_log import dataset_of
 from labsim.wire.background import BackgroundLoop
 from labsim.wire.hl7 import Message
+from labsim.wire.mllp import TIMEOUT
 from labsim.wire.network import Address, Network, free_port
 
 _S = TypeVar("_S", bound=System)
@@ -183,6 +185,16 @@ class Hospital:
         return self._system("importer", Importer)
 
     @property
+    def engine(self) -> Engine:
+        """The integration engine, at a site that has one."""
+        if self.running and self.site.engine is None:
+            raise LabError(
+                "This hospital has no integration engine: its systems send to each other.",
+                'Hospital(site="community") has one.',
+            )
+        return self._system("engine", Engine)
+
+    @property
     def ct(self) -> Modality:
         """The first CT scanner."""
         for modality in self.modalities():
@@ -260,6 +272,57 @@ class Hospital:
         self._require_running()
         return Exam(self).run(code, name, reason)
 
+    def settle(self, timeout: float = TIMEOUT) -> bool:
+        """Wait until no system has anything to send or to work at any more.
+
+        What is sent through an engine arrives later than it is acknowledged.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds.
+
+        Returns
+        -------
+        bool
+            Whether it came to that; not if a queue waits for its receiver.
+        """
+        self._require_running()
+        end = time.monotonic() + timeout
+        seen = -1
+        while (events := len(self.journal.all())) != seen:  # something happened meanwhile
+            seen = events
+            for system in self.systems.values():
+                if not system.wait_until_idle(max(0.0, end - time.monotonic())):
+                    return False
+        return True
+
+    def wait_until(self, test: Callable[[], bool], timeout: float = TIMEOUT) -> bool:
+        """Wait until something is true, asked anew after each event of the journal.
+
+        Parameters
+        ----------
+        test : callable
+            What is to become true.
+        timeout : float
+            Seconds.
+
+        Returns
+        -------
+        bool
+            Whether it did.
+        """
+        self._require_running()
+        end = time.monotonic() + timeout
+        while True:
+            seen = len(self.journal.all())
+            if test():
+                return True
+            left = end - time.monotonic()
+            # The test is not made within the journal, to which those it asks may have to write.
+            if left <= 0 or self.journal.wait_for(lambda _: True, left, after=seen) is None:
+                return test()
+
     def message(self, event: Event) -> Message | Dataset:
         """Return what an event of the journal carried: an HL7 message or a DICOM data set.
 
@@ -315,6 +378,7 @@ class Hospital:
         self.tools = Tools(desk.ae_title, move_port, self.journal, self.network, self.endpoints)
         self._name_peers()
         make: list[Callable[[], System]] = [
+            *([lambda: Engine(self.site, facility)] if self.site.engine else []),
             lambda: His(self.site, facility),
             lambda: Ris(self.site, facility),
             lambda: Pacs(self.site, facility),
@@ -342,6 +406,8 @@ class Hospital:
             **{modality.ae_title: modality.name for modality in site.modalities},
             **({site.importer.ae_title: "importer"} if site.importer else {}),
         }
+        if site.engine is not None:
+            names[site.engine.application] = "engine"
         for alias, system in names.items():
             self.journal.name(alias, system)
 
@@ -362,6 +428,7 @@ class Hospital:
 
     def _check_ports(self) -> None:
         known = {"his.mllp", "ris.mllp", "ris.dicom", "pacs.mllp", "pacs.dicom", "desk.dicom"}
+        known |= {"engine.mllp"} if self.site.engine else set()
         known |= {f"{modality.name}.dicom" for modality in self.site.modalities}
         known |= {"importer.dicom"} if self.site.importer else set()
         for place, port in self._ports.items():

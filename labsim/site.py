@@ -5,11 +5,12 @@ from __future__ import annotations
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.functional_validators import AfterValidator
 
+from labsim.channels import ChannelSpec, require_consistent
 from labsim.errors import ConfigurationError
 from labsim.ids import is_ae_title
 
@@ -36,7 +37,7 @@ class HisSite(_Part):
     host: Name
     hl7_port: Port
     application: str
-    orders_to: Literal["ris"]
+    orders_to: Literal["ris", "engine"]
     order_message: Literal["ORM^O01", "OMG^O19"] = "ORM^O01"
 
 
@@ -48,8 +49,8 @@ class RisSite(_Part):
     dicom_port: Port
     application: str
     ae_title: AeTitle
-    orders_to: Literal["pacs"]
-    results_to: Literal["his"]
+    orders_to: Literal["pacs", "engine"]
+    results_to: Literal["his", "engine"]
     order_message: Literal["ORM^O01", "OMI^O23"] = "ORM^O01"
 
 
@@ -61,6 +62,25 @@ class PacsSite(_Part):
     dicom_port: Port
     application: str
     ae_title: AeTitle
+
+
+class EngineSite(_Part):
+    """The integration engine between the others, with its channels.
+
+    A file names a set of channels that comes with the lab
+    (``channels = "standard"``) or a TOML file beside it, or holds them itself.
+    """
+
+    host: Name
+    hl7_port: Port
+    application: str
+    tables: dict[Name, dict[str, str]] = {}
+    channels: list[ChannelSpec] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        require_consistent(self.channels, self.tables)
+        return self
 
 
 class ModalitySite(_Part):
@@ -107,6 +127,7 @@ class Site(_Part):
     his: HisSite
     ris: RisSite
     pacs: PacsSite
+    engine: EngineSite | None = None
     modalities: list[ModalitySite] = Field(min_length=1)
     importer: ImporterSite | None = None
     desk: DeskSite
@@ -119,20 +140,29 @@ class Site(_Part):
                     raise ValueError(f"two systems have the {kind} {value!r}")
         return self
 
+    @model_validator(mode="after")
+    def _ways_end_somewhere(self) -> Self:
+        ways = [self.his.orders_to, self.ris.orders_to, self.ris.results_to]
+        if self.engine is None and "engine" in ways:
+            raise ValueError("something is sent to the engine, and the site has none")
+        return self
+
+    def hl7_place(self, system: Literal["his", "ris", "pacs", "engine"]) -> tuple[str, int]:
+        """Return host and port where a system takes HL7 in."""
+        part = {"his": self.his, "ris": self.ris, "pacs": self.pacs, "engine": self.engine}[system]
+        assert part is not None, "checked when the site was read"
+        return part.host, part.hl7_port
+
     def _unique(self) -> dict[str, list[str]]:
         """Return what no two systems may share."""
         dicom: list[_DicomSite] = [self.ris, self.pacs, self.desk, *self.modalities]
         dicom += [self.importer] if self.importer else []
-        hl7: list[HisSite | RisSite | PacsSite] = [self.his, self.ris, self.pacs]
+        hl7: list[HisSite | RisSite | PacsSite | EngineSite] = [self.his, self.ris, self.pacs]
+        if self.engine is not None:
+            hl7.append(self.engine)
+        systems = ["his", "ris", "pacs", "engine", "importer", "desk"]
         return {
-            "name": [
-                "his",
-                "ris",
-                "pacs",
-                "importer",
-                "desk",
-                *(part.name for part in self.modalities),
-            ],
+            "name": [*systems, *(part.name for part in self.modalities)],
             "AE title": [part.ae_title for part in dicom],
             "HL7 application": [part.application for part in hl7],
             "address": [
@@ -156,7 +186,9 @@ class Site(_Part):
             If there is none, or it is not right; the message names each place.
         """
         try:
-            return cls.model_validate(tomllib.loads(_read(site)))
+            described = tomllib.loads(_read(site))
+            _add_channels(described, site)
+            return cls.model_validate(described)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"The site {site} is not TOML: {error}.") from error
         except ValidationError as error:
@@ -177,6 +209,25 @@ def site_names() -> list[str]:
         for entry in files("labsim.sites").iterdir()
         if entry.name.endswith(".toml")
     )
+
+
+def _add_channels(described: dict[str, Any], site: str | Path) -> None:
+    """Put the channels in the place where a site only names them."""
+    engine = described.get("engine")
+    if not isinstance(engine, dict) or not isinstance(name := engine.get("channels"), str):
+        return
+    beside = Path(site).parent / name
+    shipped = files("labsim.sites") / "channels" / f"{name}.toml"
+    if beside.suffix == ".toml" and beside.is_file():
+        text = beside.read_text(encoding="utf-8")
+    elif shipped.is_file():
+        text = shipped.read_text(encoding="utf-8")
+    else:
+        raise ConfigurationError(
+            f"The site {site} names channels {name!r}, and there are none.",
+            'Name "standard", or a .toml file beside the site\'s.',
+        )
+    engine |= {"channels": [], **tomllib.loads(text)}
 
 
 def _read(site: str | Path) -> str:

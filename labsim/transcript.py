@@ -37,15 +37,17 @@ class Step:
     transaction, name : str
         ``"RAD-5"`` and ``"Query Modality Worklist"``.
     sender, receiver : str
-        The systems, as in the first message.
+        The systems, as in the first message: where it began, and how far it came.
     protocol : str
         ``"HL7"`` or ``"DICOM"``.
     messages : int
-        How many requests were made.
+        How many requests were made; one that is passed on is still one.
     outcome : str
         What the last answer said.
     time : str
         When it began, hospital time.
+    via : tuple of str
+        The systems that passed the first message on, such as an engine.
     """
 
     transaction: str
@@ -56,6 +58,12 @@ class Step:
     messages: int
     outcome: str
     time: str
+    via: tuple[str, ...] = ()
+
+    @property
+    def way(self) -> str:
+        """The systems on the way, such as ``"his → engine → ris"``."""
+        return " → ".join((self.sender, *self.via, self.receiver))
 
 
 class Transcript(Sequence["Event"]):
@@ -86,7 +94,7 @@ class Transcript(Sequence["Event"]):
         )
 
     def once(self) -> Transcript:
-        """Return each message once, as its receiver wrote it.
+        """Return each message once on each hop, as its receiver wrote it.
 
         What was sent and never arrived stays, as its sender wrote it.
         """
@@ -114,7 +122,7 @@ class Transcript(Sequence["Event"]):
                 s.time[11:19],
                 s.transaction,
                 s.name,
-                f"{s.sender} → {s.receiver}",
+                s.way,
                 s.messages,
                 s.outcome,
             )
@@ -200,25 +208,49 @@ def _direction(event: Event) -> str:
     return str(event.detail.get("direction", ""))
 
 
-def _message_of(event: Event) -> tuple[str, str] | None:
+def _message_of(event: Event) -> tuple[str, ...] | None:
+    """Return what both ends of a hop call a message; one that is passed on keeps its name."""
     message = event.keys.get("message")
-    return (event.kind, message) if message else None
+    if not message:
+        return None
+    hop = (event.sender, event.receiver) if event.kind == "hl7" else ()
+    return (event.kind, message, *hop)
 
 
 def _step(transaction: str, events: list[Event]) -> Step:
     requests = [event for event in events if event.detail.get("request")]
-    answers = [event for event in events if "answer" in event.detail]
-    first = requests[0] if requests else events[0]
+    # A message that is passed on keeps its name: it leaves where it arrived.
+    left = {_place(event, event.sender): event for event in reversed(requests)}
+    arrived = {_place(event, event.receiver) for event in requests}
+    begun = [event for event in requests if _place(event, event.sender) not in arrived]
+    answers = [
+        event
+        for event in events
+        # Who passes a message on has only accepted it; what its receiver says counts.
+        if "answer" in event.detail and _place(event, event.sender) not in left
+    ]
+    first = begun[0] if begun else events[0]
+    way = [first.sender, first.receiver]
+    while (last := _place(first, way[-1])) in left and left[last].receiver not in way:
+        way.append(left[last].receiver)
     return Step(
         transaction=transaction,
         name=ihe.NAMES.get(transaction, ""),
-        sender=first.sender,
-        receiver=first.receiver,
+        sender=way[0],
+        receiver=way[-1],
         protocol="HL7" if first.kind == "hl7" else "DICOM",
-        messages=len(requests),
+        messages=len(begun),
         outcome=_outcome(answers),
         time=first.hospital_time,
+        via=tuple(way[1:-1]),
     )
+
+
+def _place(event: Event, system: str) -> tuple[str, str]:
+    """Return an HL7 message, or the one that is acknowledged, with a system it was at."""
+    if event.kind != "hl7" or "message" not in event.keys:
+        return f"event {event.seq}", system
+    return event.detail.get("acknowledges") or event.keys["message"], system
 
 
 def _outcome(answers: list[Event]) -> str:

@@ -83,6 +83,36 @@ def taken_port() -> Iterator[int]:
 # Start and stop
 
 
+def test_an_engine_listens_at_a_port_of_its_own_and_for_nobody_where_there_is_none(
+    taken_port: int,
+) -> None:
+    with Hospital(site="community") as hospital:
+        places = {(e.system, e.protocol): str(e.address) for e in hospital.endpoints()}
+        assert places["engine", "mllp"] == "engine:2575"
+    with pytest.raises(PortTaken, match=f"{taken_port} for HL7 of engine"):
+        Hospital(site="community", ports={"engine.mllp": taken_port}).start()
+    with pytest.raises(ConfigurationError, match=r"no place 'engine\.mllp'"):
+        Hospital(ports={"engine.mllp": 2575})
+
+
+def test_waiting_for_something_ends_when_it_is_true_or_time_is_over(hospital: Hospital) -> None:
+    assert hospital.wait_until(lambda: True, 0)
+    assert not hospital.wait_until(lambda: False, 0.05)
+    later = threading.Timer(0.05, hospital.his.register_patient)
+    later.start()
+    assert hospital.wait_until(lambda: bool(hospital.his.patients()))
+    later.join()
+
+
+def test_settling_waits_for_what_the_systems_still_send(hospital: Hospital) -> None:
+    patient = hospital.his.register_patient()
+    order = hospital.his.place_order(patient.patient_id)
+    hospital.ris.schedule(order.placer_order)
+    hospital.his.update_patient(patient.patient_id, name="Roe^Jane")
+    assert hospital.settle()
+    assert [row[3] for row in hospital.ris.outbox.table()] == ["delivered"] * 2
+
+
 def test_twenty_starts_leave_nothing(temporary: Path) -> None:
     with Hospital():
         pass  # what is opened once stays open: time zones, the codecs of pydicom

@@ -94,6 +94,14 @@ def test_what_is_not_understood_ends_with_2(
     assert capsys.readouterr().err.startswith("usage: python -m labsim")
 
 
+def test_up_tells_where_the_engine_is(up: Up) -> None:
+    program = up("--json", "--site", "community")
+    told: dict[str, Any] = json.loads(first_line(program))
+    [engine] = [place for place in told["systems"] if place["name"] == "engine"]
+    assert (engine["protocol"], engine["application"]) == ("mllp", "ENGINE")
+    assert listens(engine["port"])
+
+
 def test_up_tells_programs_where_everything_is(up: Up) -> None:
     program = up("--json", "--seed", "7")
     told: dict[str, Any] = json.loads(first_line(program))

@@ -129,3 +129,63 @@ def test_a_description_does_not_change_while_the_hospital_runs() -> None:
 
 def test_two_systems_cannot_share_an_hl7_application(describe: Describe) -> None:
     assert "'RIS'" in problem(describe(('application = "PACS"', 'application = "RIS"')))
+
+
+ENGINE = """
+[engine]
+host = "engine"
+hl7_port = 2575
+application = "ENGINE"
+channels = "standard"
+
+[desk]"""
+
+
+def test_channels_are_named_or_held(describe: Describe, tmp_path: Path) -> None:
+    named = describe(("[desk]", ENGINE))
+    engine = Site.load(named).engine
+    assert engine is not None
+    assert engine.channels == Site.load("community").engine.channels  # type: ignore[union-attr]
+    one = """
+[[engine.channels]]
+name = "in"
+messages = { "ADT^*" = "" }
+destinations = [{ name = "ris", host = "ris", port = 2575 }]
+"""
+    without = ENGINE.replace('channels = "standard"', "")
+    held = Site.load(describe(("[desk]", without.replace("[desk]", one + "\n[desk]")))).engine
+    assert held is not None
+    assert [channel.name for channel in held.channels] == ["in"]
+    (tmp_path / "own.toml").write_text(one.replace("engine.", ""), encoding="utf-8")
+    beside = describe(("[desk]", ENGINE.replace("standard", "own.toml")))
+    assert Site.load(beside).engine == held
+
+
+def test_a_mistake_in_a_channel_is_named_with_its_place(describe: Describe, tmp_path: Path) -> None:
+    text = (files("labsim.sites") / "channels" / "standard.toml").read_text(encoding="utf-8")
+    (tmp_path / "own.toml").write_text(text.replace("port = 2575", "port = 0"), encoding="utf-8")
+    found = problem(describe(("[desk]", ENGINE.replace("standard", "own.toml"))))
+    assert "engine.channels.0.destinations.0.port" in found
+    (tmp_path / "own.toml").write_text(text.replace('table = "ex', 'table = "x'), encoding="utf-8")
+    found = problem(describe(("[desk]", ENGINE.replace("standard", "own.toml"))))
+    assert "uses a table 'xaminations' that is not there" in found
+
+
+def test_channels_that_are_nowhere_are_named(describe: Describe) -> None:
+    assert "'own.toml'" in problem(describe(("[desk]", ENGINE.replace("standard", "own.toml"))))
+
+
+def test_nothing_is_sent_to_an_engine_that_is_not_there(describe: Describe) -> None:
+    found = problem(describe(('results_to = "his"', 'results_to = "engine"')))
+    assert "sent to the engine, and the site has none" in found
+
+
+def test_an_engine_shares_no_title_and_no_place(describe: Describe) -> None:
+    assert "'RIS'" in problem(describe(("[desk]", ENGINE.replace('"ENGINE"', '"RIS"'))))
+    assert "ris:2575" in problem(describe(("[desk]", ENGINE.replace('= "engine"', '= "ris"'))))
+
+
+def test_a_system_knows_where_it_sends_to() -> None:
+    community, clinic = Site.load("community"), Site.load("clinic")
+    assert community.hl7_place(community.his.orders_to) == ("engine", 2575)
+    assert clinic.hl7_place(clinic.ris.orders_to) == ("pacs", 2575)

@@ -183,3 +183,80 @@ def test_terminal_and_notebook_show_the_same_table(write: Write) -> None:
 def test_nothing_happened_is_a_table_too() -> None:
     assert "0 events" in str(Transcript([]))
     assert len(Transcript([]).journey()) == 0
+
+
+@pytest.fixture
+def hop(write: Write) -> Callable[..., list[Event]]:
+    """Write what both ends of a hop write of a message and its acknowledgment."""
+
+    def make(control_id: str, sender: str, receiver: str, code: str = "AA") -> list[Event]:
+        shape = {"kind": "hl7", "transaction": "RAD-2"}
+        ack = {"answer": f"ACK {code}", "acknowledges": control_id}
+        name = f"{receiver}-{control_id}"
+        order = {"message": control_id, "request": True, **shape}
+        return [
+            write("order", sender, receiver, direction="sent", **order),
+            write("order", receiver, sender, direction="received", **order),
+            write("ack", receiver, sender, message=name, direction="sent", **ack, **shape),
+            write("ack", sender, receiver, message=name, direction="received", **ack, **shape),
+        ]
+
+    return make
+
+
+def test_a_message_that_is_passed_on_is_shown_once_on_each_hop(
+    hop: Callable[..., list[Event]],
+) -> None:
+    transcript = Transcript([*hop("7", "his", "engine"), *hop("7", "engine", "ris")])
+    shown = [(event.summary, event.sender, event.receiver) for event in transcript.once()]
+    assert shown == [
+        ("order", "his", "engine"),
+        ("ack", "engine", "his"),
+        ("order", "engine", "ris"),
+        ("ack", "ris", "engine"),
+    ]
+
+
+def test_a_message_that_arrived_on_one_hop_and_was_lost_on_the_next_is_shown_on_both(
+    hop: Callable[..., list[Event]],
+) -> None:
+    lost = hop("7", "engine", "ris")[0]
+    shown = [event.receiver for event in Transcript([*hop("7", "his", "engine"), lost]).once()]
+    assert shown == ["engine", "his", "ris"]
+
+
+def test_a_step_goes_from_the_first_sender_to_the_last_receiver(
+    hop: Callable[..., list[Event]],
+) -> None:
+    [step] = Transcript([*hop("7", "his", "engine"), *hop("7", "engine", "ris", "AE")]).steps()
+    assert (step.sender, step.via, step.receiver) == ("his", ("engine",), "ris")
+    assert (step.messages, step.outcome) == (1, "ACK AE")  # the engine's AA is not the last word
+    [line] = Transcript([*hop("7", "his", "engine"), *hop("7", "engine", "ris")]).journey()
+    assert line[3] == "his → engine → ris"
+
+
+def test_a_step_ends_where_its_message_stays(hop: Callable[..., list[Event]]) -> None:
+    [step] = Transcript(hop("7", "his", "engine")).steps()
+    assert (step.way, step.outcome) == ("his → engine", "ACK AA")
+
+
+def test_messages_of_one_step_are_counted_whether_they_are_passed_on_or_wait(
+    hop: Callable[..., list[Event]],
+) -> None:
+    events = [
+        *hop("7", "his", "engine"),
+        *hop("8", "his", "engine"),
+        *hop("7", "engine", "ris", "AE"),
+        *hop("9", "ris", "pacs"),
+    ]
+    [step] = Transcript(events).steps()
+    assert (step.way, step.messages) == ("his → engine → ris", 3)
+    assert step.outcome == "2 × ACK AA, ACK AE"
+
+
+def test_a_message_that_goes_round_in_a_circle_has_an_end(
+    hop: Callable[..., list[Event]],
+) -> None:
+    events = [*hop("7", "his", "engine"), *hop("7", "engine", "ris"), *hop("7", "ris", "engine")]
+    [step] = Transcript(events).steps()
+    assert step.way == "his → engine → ris"

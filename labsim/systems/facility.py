@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,11 @@ class System(ABC):
         self.worker.shutdown(cancel_futures=True)
         self.db.close()
 
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Wait until the background work at hand is done; tell whether it came to that."""
+        done, _ = wait([self.worker.submit(int)], timeout)
+        return bool(done)
+
     def sql(self, statement: str, *values: Any) -> Table:
         """Ask the system's own database, reading only.
 
@@ -137,7 +142,7 @@ class System(ABC):
     def published(self, protocol: str, address: Address, local_port: int, title: str) -> None:
         """Make a listening port known to the network."""
         network = self.facility.network
-        network.publish(address, local_port)
+        network.publish(address, local_port, self.name)
         endpoint = Endpoint(self.name, protocol, address, network.resolve(address), title)
         self._endpoints.append(endpoint)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -13,6 +14,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from labsim.hospital import Hospital
 from labsim.transcript import Step, Transcript
 from labsim.widgets.picture import BLUE, VERMILION, Picture
+from labsim.wire.network import Address
 
 Place = tuple[float, float]
 
@@ -21,6 +23,7 @@ _NAMES = {
     "ris": ("RIS", "schedules, serves the\nworklist, reports"),
     "pacs": ("PACS", "keeps the images\nand gives them out"),
     "desk": ("Desk", "you, with your tools"),
+    "engine": ("Engine", "passes messages on,\nby its channels"),
 }
 _PLACES: Mapping[str, Place] = {
     "his": (0, 3.1),
@@ -28,6 +31,8 @@ _PLACES: Mapping[str, Place] = {
     "pacs": (4.3, 0),
     "desk": (8.6, 0),
 }
+# With an engine, it stands where the messages meet.
+_PLACES_WITH_ENGINE = {**_PLACES, "engine": (4.3, 3.1), "ris": (8.6, 3.1)}
 _SCANNERS = "scanners"
 _STYLE: Mapping[str, tuple[str, Literal["-", "--"]]] = {
     "HL7": (BLUE, "-"),
@@ -52,7 +57,8 @@ def hospital_map(hospital: Hospital, transcript: Transcript | None = None) -> Pi
     shown = took_part or scanners
     # One scanner is drawn as itself, several as one box: their ways are the same.
     box = {name: shown[0] if len(shown) == 1 else _SCANNERS for name in scanners}
-    places = {**_PLACES, box[shown[0]]: (0.0, 0.0)}
+    around = _PLACES_WITH_ENGINE if hospital.site.engine else _PLACES
+    places = {**around, box[shown[0]]: (0.0, 0.0)}
     figure = Figure(figsize=(10.5, 5.6), layout="constrained")
     axes = figure.add_subplot()
     axes.set_axis_off()
@@ -64,8 +70,8 @@ def hospital_map(hospital: Hospital, transcript: Transcript | None = None) -> Pi
     handles = [Line2D([], [], color=c, linestyle=s, label=p) for p, (c, s) in _STYLE.items()]
     axes.legend(handles=handles, loc="upper right", frameon=False, fontsize=11)
     axes.set_xlim(-1.5, 10.2)
-    axes.set_ylim(-0.75, 3.9)
-    said = "; ".join(f"{s.sender} to {s.receiver} {s.transaction} by {s.protocol}" for s in steps)
+    axes.set_ylim(-0.75, 4.6 if hospital.site.engine else 3.9)
+    said = "; ".join(f"{' to '.join(_stations(s))} {s.transaction} by {s.protocol}" for s in steps)
     title = "What passed between the systems" if transcript is not None else "Who calls whom"
     return Picture.of(figure, f"Map of {hospital.site.institution}. {title}: {said}.", title)
 
@@ -73,11 +79,16 @@ def hospital_map(hospital: Hospital, transcript: Transcript | None = None) -> Pi
 def configured_steps(hospital: Hospital) -> list[Step]:
     """Return the ways that the site describes, as steps without messages."""
     site = hospital.site
-    ways = [
+    ways: list[tuple[str, str, str, str]] = [
         ("his", site.his.orders_to, "HL7", "orders"),
         ("ris", site.ris.orders_to, "HL7", "orders"),
+        ("ris", site.ris.results_to, "HL7", "results"),
     ]
-    ways.append(("ris", site.ris.results_to, "HL7", "results"))
+    if site.engine is not None:
+        for channel in hospital.engine.channels():
+            for entry in channel.spec.destinations:
+                receiver = hospital.network.system_at(Address(entry.host, entry.port))
+                ways.append(("engine", receiver, "HL7", channel.name))
     for modality in site.modalities:
         ways.append((modality.name, modality.worklist, "DICOM", "worklist, MPPS"))
         ways.append((modality.name, modality.archive, "DICOM", "images"))
@@ -89,11 +100,16 @@ def _ways(steps: list[Step], box: Mapping[str, str]) -> dict[tuple[str, str, str
     """Return what to write on each way from box to box."""
     ways: dict[tuple[str, str, str], list[str]] = {}
     for step in steps:
-        ends = (box.get(step.sender, step.sender), box.get(step.receiver, step.receiver))
-        labels = ways.setdefault((*ends, step.protocol), [])
-        if step.transaction not in labels:
-            labels.append(step.transaction)
+        for ends in itertools.pairwise(box.get(name, name) for name in _stations(step)):
+            labels = ways.setdefault((*ends, step.protocol), [])
+            if step.transaction not in labels:
+                labels.append(step.transaction)
     return ways
+
+
+def _stations(step: Step) -> tuple[str, ...]:
+    """Return the systems that a step went through, from first to last."""
+    return (step.sender, *step.via, step.receiver)
 
 
 def _words(hospital: Hospital, name: str) -> tuple[str, str]:
@@ -146,7 +162,10 @@ def _arrow(axes: Axes, start: Place, end: Place, protocol: str, labels: list[str
         if slanted:  # it arrives beside what comes straight from below or above
             head = (head[0] - 0.8 * _side(x1 - x0), head[1])
         beside = -0.15 if slanted else 0.12
-        label = ((tail[0] + head[0]) / 2 + beside, (tail[1] + head[1]) / 2)
+        # A long way crosses others in its middle.
+        part = 0.25 if abs(x1 - x0) > 6 else 0.5
+        across, up = (t + part * (h - t) for t, h in zip(tail, head, strict=True))
+        label = (across + beside, up)
         align, vertical = ("right" if slanted else "left"), "center"
     axes.add_patch(
         FancyArrowPatch(

@@ -5,6 +5,7 @@ Reading is done by python-hl7; this is the only module that knows it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,6 +81,9 @@ class Header:
         MSH-7.
     version : str
         MSH-12.
+    accept, application : str
+        MSH-15 and MSH-16: which acknowledgments are asked for (table 0155);
+        both empty for the original mode.
     """
 
     sender: tuple[str, str]
@@ -88,6 +92,8 @@ class Header:
     control_id: str
     time: datetime
     version: str = "2.3.1"
+    accept: str = ""
+    application: str = ""
 
     def __str__(self) -> str:
         return "|".join(
@@ -102,7 +108,7 @@ class Header:
                 escape(self.control_id),
                 "P",
                 self.version,
-                *[""] * 5,
+                *["", "", self.accept, self.application, ""],
                 "UNICODE UTF-8",
             ]
         )
@@ -148,8 +154,10 @@ class Message:
         Hl7Error
             If it cannot be read, or its bytes are not of that set.
         """
-        _require_readable(data.decode("iso8859-1"))
-        declared = cls(data.decode("iso8859-1"))["MSH-18"].upper()
+        plain = data.decode("iso8859-1")
+        _require_readable(plain)
+        # Only the header is read twice: the rest may be long.
+        declared = cls(re.split(r"[\r\n]", plain, maxsplit=1)[0])["MSH-18"].upper()
         encoding = ENCODINGS.get(declared.split("~")[0])
         if encoding is None:
             raise Hl7Error(
@@ -256,23 +264,33 @@ class Message:
 
 
 def acknowledge(
-    message: Message, code: str, control_id: str, time: datetime, text: str = ""
+    message: Message,
+    code: str,
+    control_id: str,
+    time: datetime,
+    text: str = "",
+    *,
+    enhanced: bool = False,
 ) -> Message:
-    """Write the acknowledgment of a message, original mode (HL7 v2.5.1 2.9.2).
+    """Write an acknowledgment of a message (HL7 v2.5.1 2.9.2 and 2.9.3).
 
     Parameters
     ----------
     message : Message
         What is acknowledged.
     code : str
-        MSA-1: ``"AA"``, ``"AE"`` or ``"AR"`` (table 0008).
+        MSA-1 (table 0008): ``"AA"``, ``"AE"`` or ``"AR"``; in enhanced mode
+        ``"CA"``, ``"CE"`` or ``"CR"`` before it.
     control_id : str
         MSH-10 of the acknowledgment itself.
     time : datetime
         MSH-7.
     text : str, optional
         MSA-3, why it was not accepted.
+    enhanced : bool
+        Whether it says itself that nobody has to acknowledge it (MSH-15 and MSH-16 NE).
     """
+    never = "NE" if enhanced else ""
     header = Header(
         sender=(message["MSH-5"], message["MSH-6"]),
         receiver=(message["MSH-3"], message["MSH-4"]),
@@ -280,6 +298,8 @@ def acknowledge(
         control_id=control_id,
         time=time,
         version=message["MSH-12"] or "2.3.1",
+        accept=never,
+        application=never,
     )
     fields = {1: code, 2: escape(message.control_id), 3: escape(text)}
     return Message.build(header, segment("MSA", {n: v for n, v in fields.items() if v or n < 3}))

@@ -1,4 +1,4 @@
-"""MLLP: HL7 v2 messages on a TCP connection, each answered by an acknowledgment.
+"""MLLP: HL7 v2 messages on a TCP connection, each answered as it asks to be.
 
 The framing (start block, end block, carriage return: HL7 v2.5.1 appendix C)
 is python-hl7's; what is asked of a message and what the journal hears is ours.
@@ -8,38 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import IncompleteReadError, Task
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hl7.mllp import InvalidBlockError, open_hl7_connection, start_hl7_server
+from hl7.mllp import InvalidBlockError, start_hl7_server
 
 from labsim.clock import Clock
 from labsim.errors import DeliveryFailed, Hl7Error, LabError, Unreachable
 from labsim.journal import Journal
+from labsim.wire.acknowledging import answers_to, is_enhanced
 from labsim.wire.background import BackgroundLoop
 from labsim.wire.hl7 import Message, acknowledge, reject_unreadable
+from labsim.wire.mllp_link import MllpLink
 from labsim.wire.network import LOOPBACK, Address, Network, port_taken
+from labsim.wire.receiving import Arrival, ByType, NotNow, Receiver, Verdict
+from labsim.wire.receiving import Taken as Taken
 
 LARGEST_MESSAGE = 4 * 1024 * 1024
 _TOO_LONG = f"longer than {LARGEST_MESSAGE // 1024 // 1024} MB, or has no end block."
 TIMEOUT = 5.0
-
-
-@dataclass(frozen=True)
-class Taken:
-    """A kind of message that a system takes in.
-
-    Parameters
-    ----------
-    transaction : str
-        The IHE transaction it is, for this system.
-    handle : callable
-        What to do with it; raises `Hl7Error` to refuse it.
-    """
-
-    transaction: str
-    handle: Callable[[Message], None]
 
 
 def hl7_keys(message: Message) -> dict[str, str]:
@@ -75,7 +62,7 @@ class MllpEndpoint:
         self._clock = clock
         self._network = network
         self._loop = loop
-        self._takes: Mapping[str, Taken] = {}
+        self._receiver: Receiver = ByType({})
         self._server: asyncio.Server | None = None
         self._closing = False
         self._conversations: set[Task[None]] = set()
@@ -83,13 +70,13 @@ class MllpEndpoint:
 
     # Receiving
 
-    def listen(self, takes: Mapping[str, Taken], port: int = 0) -> int:
+    def listen(self, takes: Mapping[str, Taken] | Receiver, port: int = 0) -> int:
         """Take in messages.
 
         Parameters
         ----------
-        takes : mapping
-            What is taken in, by message type; handled on a thread of its own.
+        takes : mapping or Receiver
+            What is taken in, by message type, or who takes it in; on a thread of its own.
         port : int
             Loopback port, 0 for a free one.
 
@@ -103,7 +90,7 @@ class MllpEndpoint:
         PortTaken
             If another program listens there.
         """
-        self._takes = takes
+        self._receiver = ByType(takes) if isinstance(takes, Mapping) else takes
         self._closing = False
         try:
             self._server = self._loop.run(self._listen(port))
@@ -145,28 +132,59 @@ class MllpEndpoint:
         task.add_done_callback(lambda _: writer.close())
 
     async def _converse(self, reader: Any, writer: Any) -> None:
-        caller = "{}:{}".format(*writer.get_extra_info("peername")[:2])
+        place = Address(*writer.get_extra_info("peername")[:2])
+        coming = _next_block(reader)
         try:
             while True:
-                data = await reader.readblock()
-                answer = await asyncio.to_thread(self._answer, data, caller)
-                writer.writeblock(answer.encode())
+                blocks = [await coming]
+                coming = _next_block(reader)
+                caller = self._network.caller(place.port) or str(place)
+                while len(blocks) < self._receiver.batch and await _is_there(coming):
+                    blocks.append(coming.result())
+                    coming = _next_block(reader)
+                answers, go_on = await asyncio.to_thread(self._answer, blocks, caller)
+                for answer in answers:
+                    writer.writeblock(answer.encode())
                 await writer.drain()
+                if not go_on:
+                    return
         except IncompleteReadError as error:
             if error.partial:
-                self._complain(caller, "The connection ended in the middle of a message.")
+                self._complain(str(place), "The connection ended in the middle of a message.")
         except InvalidBlockError:
-            self._complain(caller, "Bytes came that are not MLLP: no start block 0x0B.")
+            self._complain(str(place), "Bytes came that are not MLLP: no start block 0x0B.")
         except ValueError:
-            self._complain(caller, f"A message is {_TOO_LONG}")
+            self._complain(str(place), f"A message is {_TOO_LONG}")
         except ConnectionError as error:
-            self._complain(caller, f"The connection broke: {error}.")
+            self._complain(str(place), f"The connection broke: {error}.")
+        finally:
+            coming.cancel()
 
     def _complain(self, caller: str, what: str) -> None:
         self._journal.record(self._system, "error", f"HL7: {what}", peer=caller)
 
-    def _answer(self, data: bytes, caller: str) -> Message:
-        """Take in one message and return its acknowledgment; never raises."""
+    def _answer(self, blocks: Sequence[bytes], caller: str) -> tuple[list[Message], bool]:
+        """Take in messages; return their acknowledgments, and whether to go on. Never raises."""
+        read = [self._read(data, caller) for data in blocks]
+        arrivals = [entry for entry in read if isinstance(entry, Arrival)]
+        places = [self._place_of(arrival.message) for arrival in arrivals]
+        for arrival, place in zip(arrivals, places, strict=True):
+            self._record(arrival.message, "received", arrival.caller, *place)
+        outcomes = zip(self._take(arrivals), places, strict=False)
+        answers: list[Message] = []
+        for entry in read:
+            if not isinstance(entry, Arrival):
+                answers += entry
+                continue
+            verdict, place = next(outcomes)
+            if isinstance(verdict, NotNow):
+                self._complain(entry.caller, f"{verdict.what} The connection ends unanswered.")
+                return answers, False
+            answers += self._acknowledgments(entry, verdict, place)
+        return answers, True
+
+    def _read(self, data: bytes, caller: str) -> Arrival | list[Message]:
+        """Read one message; return what to answer instead if it cannot be read."""
         try:
             message = Message.decode(data)
         except Hl7Error as error:
@@ -174,36 +192,41 @@ class MllpEndpoint:
             payload = {"hl7": data.decode("iso8859-1")}
             self._journal.record(self._system, "error", summary, peer=caller, payload=payload)
             return self._refusal(data, error)
-        taken = self._takes.get(message.type)
-        transaction, keys = taken.transaction if taken else "", hl7_keys(message)
-        self._record(message, "received", message["MSH-3"], transaction, keys)
-        try:
-            self._handle(message, taken)
-            code, text = "AA", ""
-        except Hl7Error as error:
-            code, text = error.code, error.what
-        except Exception as error:  # the sender must hear of it: AE, never AA
-            code, text = "AE", f"Internal error: {error!r}"
-        ack = acknowledge(message, code, self._next_id(), self._clock.now(), text)
-        self._record(ack, "sent", message["MSH-3"], transaction, keys)
-        return ack
+        # An address tells less than the name that a program from outside gives itself.
+        known = "" if ":" in caller else caller
+        return Arrival(message, data, known or message["MSH-3"])
 
-    def _refusal(self, data: bytes, error: Hl7Error) -> Message:
+    def _take(self, arrivals: Sequence[Arrival]) -> Sequence[Verdict]:
+        try:
+            return self._receiver.take(arrivals)
+        except Exception as error:  # the senders must hear of it: AE, never AA
+            return [Hl7Error(f"Internal error: {error!r}")] * len(arrivals)
+
+    def _acknowledgments(
+        self, arrival: Arrival, refusal: Hl7Error | None, place: tuple[str, dict[str, str]]
+    ) -> list[Message]:
+        message, answers = arrival.message, []
+        for code, text in answers_to(message, refusal):
+            enhanced = is_enhanced(message)
+            now = self._clock.now()
+            answers.append(
+                acknowledge(message, code, self._next_id(), now, text, enhanced=enhanced)
+            )
+            self._record(answers[-1], "sent", arrival.caller, *place)
+        return answers
+
+    def _place_of(self, message: Message) -> tuple[str, dict[str, str]]:
+        """Return the IHE transaction of a message, and what ties it to an exam."""
+        return self._receiver.transaction(message), hl7_keys(message)
+
+    def _refusal(self, data: bytes, error: Hl7Error) -> list[Message]:
         """Answer what cannot be read, to its sender where the header says who that is."""
         header = data.replace(b"\n", b"\r").split(b"\r")[0].decode("iso8859-1")
         number, now = self._next_id(), self._clock.now()
         try:
-            return acknowledge(Message(header), error.code, number, now, error.what)
+            return [acknowledge(Message(header), error.code, number, now, error.what)]
         except Hl7Error:
-            return reject_unreadable(error.code, number, now, error.what)
-
-    def _handle(self, message: Message, taken: Taken | None) -> None:
-        if taken is None:
-            known = ", ".join(sorted(self._takes))
-            raise Hl7Error(f"{message.type} is not taken here, only {known}.", code="AR")
-        if not message.control_id:
-            raise Hl7Error("MSH-10 Message Control ID is empty.", code="AR")
-        taken.handle(message)
+            return [reject_unreadable(error.code, number, now, error.what)]
 
     def _next_id(self) -> str:
         self._acks += 1
@@ -211,10 +234,36 @@ class MllpEndpoint:
 
     # Sending
 
+    def link(self) -> MllpLink:
+        """Return a connection for a sender that keeps it open; end it with `hang_up`."""
+        return MllpLink(self._system, self._network, LARGEST_MESSAGE)
+
+    def hang_up(self, link: MllpLink, *, for_good: bool = False) -> None:
+        """End a connection, never to open it again or until it is needed.
+
+        Who waits for an answer on it waits no longer.
+        """
+
+        async def close() -> None:
+            link.close(for_good=for_good)
+
+        self._loop.run(close())
+
     def send(
-        self, message: Message, peer: Address, transaction: str, keys: Mapping[str, str]
+        self,
+        message: Message,
+        peer: Address,
+        transaction: str,
+        keys: Mapping[str, str],
+        *,
+        link: MllpLink | None = None,
+        timeout: float | None = None,
+        match: bool = True,
     ) -> Message:
         """Send one message and wait for its acknowledgment.
+
+        Which one that is MSH-15 and MSH-16 say: in the enhanced mode an accept
+        acknowledgment, an application acknowledgment, or one after the other.
 
         Parameters
         ----------
@@ -226,11 +275,18 @@ class MllpEndpoint:
             IHE transaction.
         keys : mapping
             For the journal.
+        link : MllpLink, optional
+            A connection that is kept open; if left out, one is made for this message.
+        timeout : float, optional
+            Seconds to wait; `TIMEOUT` if left out.
+        match : bool
+            Whether an acknowledgment must name the message (MSA-2 is MSH-10) to count.
 
         Returns
         -------
         Message
-            The acknowledgment, whatever its code.
+            The last acknowledgment, whatever its code. If it is CA although an
+            application acknowledgment was asked for, that one did not come in time.
 
         Raises
         ------
@@ -238,40 +294,33 @@ class MllpEndpoint:
             If the peer cannot be reached, does not answer in time, or answers
             something that is no acknowledgment of this message.
         """
-        name = message["MSH-5"]
+        name = self._network.system_at(peer) or message["MSH-5"]
         self._record(message, "sent", name, transaction, keys)
+        own, seconds = link or self.link(), TIMEOUT if timeout is None else timeout
+        problem: Exception | None = None
         try:
-            local = self._network.resolve(peer)
-            data = self._loop.run(self._exchange(message.encode(), local), TIMEOUT)
-            ack = Message.decode(data)
-            if ack["MSA-2"] != message.control_id:
-                raise DeliveryFailed(
-                    f"{name} acknowledged {ack['MSA-2'] or 'nothing'} "
-                    f"instead of {message.control_id}."
-                )
-        except (Unreachable, Hl7Error, DeliveryFailed) as error:
-            raise self._undelivered(message, peer, error, keys) from error
+            self._loop.run(own.exchange(message, peer, match=match), seconds)
+        except (Unreachable, Hl7Error) as error:
+            problem = error
         except (OSError, IncompleteReadError, TimeoutError, InvalidBlockError, ValueError) as error:
-            raise self._undelivered(message, peer, error, keys) from error
-        self._record(ack, "received", name, transaction, keys)
-        return ack
-
-    async def _exchange(self, data: bytes, local: Address) -> bytes:
-        reader, writer = await open_hl7_connection(local.host, local.port, limit=LARGEST_MESSAGE)
-        try:
-            writer.writeblock(data)
-            await writer.drain()
-            answer: bytes = await reader.readblock()
-            return answer
+            problem = error
         finally:
-            writer.close()
+            if link is None:
+                self.hang_up(own)
+        for answer in (*own.strays, *own.answers):
+            self._record(answer, "received", name, transaction, keys)
+        if problem is not None:
+            failure = self._undelivered(message, peer, _cause(problem, own, message, seconds), keys)
+            if not own.answers:
+                raise failure from problem
+        return own.answers[-1]
 
     def _undelivered(
-        self, message: Message, peer: Address, error: Exception, keys: Mapping[str, str]
+        self, message: Message, peer: Address, cause: str, keys: Mapping[str, str]
     ) -> DeliveryFailed:
-        cause = error.what if isinstance(error, LabError) else _explain(error)
         what = f"{message.type} to {message['MSH-5']} ({peer}) was not delivered: {cause}"
-        self._journal.record(self._system, "error", what, peer=message["MSH-5"], keys=keys)
+        name = self._network.system_at(peer) or message["MSH-5"]
+        self._journal.record(self._system, "error", what, peer=name, keys=keys)
         return DeliveryFailed(what, "It waits in the outbox; send it again when the cause is gone.")
 
     # Journal
@@ -288,7 +337,7 @@ class MllpEndpoint:
         if message["MSH-9.1"] == "ACK":
             code, text = message["MSA-1"], message["MSA-3"]
             summary = f"ACK {code} for {message['MSA-2']}" + (f": {text}" if text else "")
-            detail["answer"] = f"ACK {code}"
+            detail |= {"answer": f"ACK {code}", "acknowledges": message["MSA-2"]}
         else:
             summary = f"{message.type} {message.control_id}"
             detail["request"] = True
@@ -304,9 +353,29 @@ class MllpEndpoint:
         )
 
 
-def _explain(error: Exception) -> str:
+def _next_block(reader: Any) -> Task[bytes]:
+    """Begin to read a message; nobody has to ask what became of it."""
+    coming: Task[bytes] = asyncio.get_running_loop().create_task(reader.readblock())
+    coming.add_done_callback(lambda ended: None if ended.cancelled() else ended.exception())
+    return coming
+
+
+async def _is_there(coming: Task[bytes]) -> bool:
+    """Tell whether another message has come whole already."""
+    await asyncio.sleep(0)
+    return coming.done() and not coming.cancelled() and coming.exception() is None
+
+
+def _cause(error: Exception, link: MllpLink, message: Message, seconds: float) -> str:
+    if link.strays and not link.answers:
+        other = link.strays[-1]["MSA-2"] or "nothing"
+        return f"{message['MSH-5']} acknowledged {other} instead of {message.control_id}."
+    if link.answers:
+        return f"it was accepted, but no application acknowledgment came within {seconds:g} s."
+    if isinstance(error, LabError):
+        return error.what
     if isinstance(error, TimeoutError):
-        return f"no acknowledgment within {TIMEOUT:g} s."
+        return f"no acknowledgment within {seconds:g} s."
     if isinstance(error, ConnectionRefusedError):
         return "connection refused."
     if isinstance(error, (IncompleteReadError, ConnectionResetError, BrokenPipeError)):

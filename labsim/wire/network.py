@@ -35,14 +35,47 @@ class Network:
 
     def __init__(self) -> None:
         self._local: dict[Address, Address] = {}
+        self._systems: dict[Address, str] = {}
+        self._callers: dict[int, str] = {}
         self._connections: dict[tuple[int, int], tuple[str, str]] = {}
         self._count = 0
         self._lock = threading.Lock()
 
-    def publish(self, address: Address, local_port: int) -> None:
-        """Let `address` lead to a loopback port."""
+    def publish(self, address: Address, local_port: int, system: str = "") -> None:
+        """Let `address` lead to a loopback port, and say which system listens there."""
         with self._lock:
             self._local[address] = Address(LOOPBACK, local_port)
+            if system:
+                self._systems[address] = system
+
+    def system_at(self, address: Address) -> str:
+        """Return the system that listens, or listened, at an address; else its host name.
+
+        Empty for a loopback address, which belongs to a program outside of the hospital.
+        """
+        if is_loopback(address):
+            return ""
+        with self._lock:
+            return self._systems.get(address, address.host)
+
+    def calls(self, local_port: int, system: str) -> None:
+        """Say whose the outgoing connection from a loopback port is.
+
+        Behind every host stands the same loopback address, so the port is all
+        that the called system can tell its callers apart by.
+        """
+        with self._lock:
+            self._callers[local_port] = system
+
+    def hung_up(self, local_port: int) -> None:
+        """Forget the outgoing connection from a loopback port."""
+        with self._lock:
+            self._callers.pop(local_port, None)
+
+    def caller(self, local_port: int) -> str:
+        """Return whose connection comes from a loopback port, empty for one from outside."""
+        with self._lock:
+            return self._callers.get(local_port, "")
 
     def withdraw(self, address: Address) -> None:
         """Let `address` lead nowhere again."""
@@ -65,7 +98,7 @@ class Network:
         Unreachable
             If no host of that name exists, or nothing listens on that port.
         """
-        if address.host == "localhost" or address.host.startswith("127."):
+        if is_loopback(address):
             return address
         table = self.published()
         if address in table:
@@ -107,6 +140,11 @@ class Network:
             self._connections = {
                 ports: known for ports, known in self._connections.items() if known[0] != name
             }
+
+
+def is_loopback(address: Address) -> bool:
+    """Tell whether an address is one of this machine, not of a host of the hospital."""
+    return address.host == "localhost" or address.host.startswith("127.")
 
 
 def free_port() -> int:

@@ -50,6 +50,8 @@ def test_map_draws_many_scanners_as_one_box_and_the_one_of_an_exam_as_itself(
 ) -> None:
     assert "us1 to ris worklist, MPPS by DICOM" in hospital_map(community).alt
     assert _words(community, "scanners") == ("Scanners", "CT1, MR1, DX1\nCR1, US1, MG1")
+    assert "engine to pacs ris-to-pacs by HL7" in hospital_map(community).alt
     alt = hospital_map(community, heart.transcript()).alt
+    assert "his to engine to ris RAD-2 by HL7" in alt
     assert "us1 to pacs RAD-8" in alt
     assert "ct1" not in alt

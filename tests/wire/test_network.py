@@ -94,3 +94,17 @@ def test_a_taken_port_is_named_with_whom_it_was_for(silent_port: int) -> None:
 def test_a_port_that_only_the_administrator_may_use_is_not_called_taken() -> None:
     error = port_taken(104, "DICOM of pacs", PermissionError(errno.EACCES, "Permission denied"))
     assert error.what.startswith("Port 104 for DICOM of pacs may be used by")
+
+
+def test_a_system_is_known_by_where_it_listens_and_from_where_it_calls() -> None:
+    network = Network()
+    network.publish(Address("ris-host", 2575), 4000, "ris")
+    assert network.system_at(Address("ris-host", 2575)) == "ris"
+    network.withdraw(Address("ris-host", 2575))
+    assert network.system_at(Address("ris-host", 2575)) == "ris"  # it is down, not another one
+    assert network.system_at(Address("elsewhere", 2575)) == "elsewhere"
+    assert network.system_at(Address("127.0.0.1", 4000)) == ""
+    network.calls(5000, "his")
+    assert network.caller(5000) == "his"
+    network.hung_up(5000)
+    assert network.caller(5000) == ""

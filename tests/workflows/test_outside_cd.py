@@ -40,6 +40,7 @@ def test_an_outside_cd_is_imported_for_an_order(department: Hospital, tmp_path: 
     assert entry.AccessionNumber == procedure.accession
     importer.reconcile(study.number, accession=procedure.accession)
     ris.report(procedure.accession, "Outside CT reviewed. No acute finding.")
+    assert department.settle()  # the report goes by way of the engine
 
     # HIS: the order is resulted, in the chart of this patient only.
     assert [o.status for o in his.orders()] == ["RESULTED"]

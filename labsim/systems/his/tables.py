@@ -80,7 +80,7 @@ class HisTables(System):
         self.outbox = Outbox(self, self._hl7, site.his.application)
         self.registry = Registry(self.db, "his")
         preset(self.db, "order_message", site.his.order_message)
-        self._ris = Address(site.ris.host, site.ris.hl7_port)
+        self._ris = Address(*site.hl7_place(site.his.orders_to))
 
     def patient(self, patient_id: str) -> Patient:
         """Return one patient.

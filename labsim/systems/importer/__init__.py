@@ -22,8 +22,8 @@ from labsim.systems.facility import Facility, System, text_of
 from labsim.systems.importer import queue
 from labsim.systems.importer.asking import Asking
 from labsim.systems.importer.coercion import Coercion, Destination
-from labsim.systems.importer.columns import Match, compare, described
 from labsim.systems.importer.discs import Reading, keep_disc
+from labsim.systems.importer.identity import Match, compare, described
 from labsim.systems.importer.queue import Import, Queue
 from labsim.systems.importer.sending import Sending
 from labsim.systems.importer.steps import import_begun, import_completed

@@ -11,7 +11,7 @@ from pynetdicom.association import Association
 
 from labsim.errors import DimseFailed, NotFound
 from labsim.sop_classes import MODALITY_WORKLIST, PATIENT_ROOT_FIND, STUDY_ROOT_FIND
-from labsim.systems.importer.columns import Match, compare
+from labsim.systems.importer.identity import Match, compare
 from labsim.systems.importer.queue import patient_of_image
 from labsim.systems.records import Patient
 from labsim.systems.worklist import worklist_keys

@@ -15,7 +15,7 @@ from labsim.database import Database
 from labsim.errors import NotFound
 from labsim.media.reading import OnDisc
 from labsim.systems.facility import text_of
-from labsim.systems.importer.columns import described
+from labsim.systems.importer.identity import described
 from labsim.systems.records import Patient, Record
 from labsim.table import Table
 

@@ -44,6 +44,7 @@ class Scheduling(Placing):
         DeliveryFailed
             If the PACS was not told; the examination is scheduled all the same.
         """
+        self.wait_for_order(placer_order)
         with self.db.transaction():
             procedure = self._enter(placer_order, station, start)
             told = self._tell_archive(procedure.accession, "NW")

@@ -18,7 +18,7 @@ from labsim.systems.ris import resources
 from labsim.systems.settings import Choice, preset
 from labsim.table import Table
 from labsim.wire.hl7 import Message
-from labsim.wire.mllp import MllpEndpoint
+from labsim.wire.mllp import TIMEOUT, MllpEndpoint
 from labsim.wire.network import Address
 
 _SCHEMA = (
@@ -118,13 +118,41 @@ class RisTables(System):
         self.outbox = Outbox(self, self._hl7, site.ris.application)
         self.registry = Registry(self.db, "ris")
         preset(self.db, "order_message", site.ris.order_message)
-        self._pacs = Address(site.pacs.host, site.pacs.hl7_port)
-        self._his = Address(site.his.host, site.his.hl7_port)
+        self._pacs = Address(*site.hl7_place(site.ris.orders_to))
+        self._his = Address(*site.hl7_place(site.ris.results_to))
 
     def orders(self) -> list[Order]:
         """Return all orders received, oldest first."""
         rows = self.db.rows("SELECT * FROM orders ORDER BY filler_order")
         return [record_of(Order, row) for row in rows]
+
+    def wait_for_order(self, placer_order: str, timeout: float = TIMEOUT) -> Order:
+        """Return an order, once it is here: through an engine it comes after the HIS was thanked.
+
+        Parameters
+        ----------
+        placer_order : str
+            Which order.
+        timeout : float
+            Seconds; at a site without an engine nothing is waited for.
+
+        Raises
+        ------
+        NotFound
+            If it is not here by then.
+        """
+        if self._site.his.orders_to == "engine":
+            known = "SELECT 1 FROM orders WHERE ? IN (placer_order, filler_order)"
+            if self.db.value(known, placer_order) is None:
+                self.facility.journal.wait_for(
+                    lambda event: (
+                        event.source == self.name
+                        and event.kind == "state"
+                        and event.keys.get("placer_order") == placer_order
+                    ),
+                    timeout,
+                )
+        return record_of(Order, self._order_row(placer_order))
 
     def procedures(self) -> list[Procedure]:
         """Return all examinations, in the order of their accession numbers."""
