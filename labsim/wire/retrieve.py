@@ -203,22 +203,25 @@ def _send_all(
     asked = None
     if retrieval.peer is not None:
         asked = asker.requestor.ae_title.strip(), first_id
+    silent = False  # the association may be over before its own thread has seen it
     for number, (uid, prepare) in enumerate(retrieval.instances, start=1):
         if asker.acse.is_aborted() or asker.acse.is_release_requested():
             return
         if event.is_cancelled:
             answers.cancelled = True
             return
-        why = ""
         status: int | None = None
-        try:
-            outgoing = prepare(accepted)
-            if association.is_established:
+        why = "no answer"
+        if association.is_established and not silent:
+            try:
+                outgoing = prepare(accepted)
                 message_id = (first_id + number - 1) % 65535 + 1
                 status = send_store(association, outgoing, message_id, asked).get("Status")
-            why = "no answer" if status is None else describe_status(status)
-        except LabError as error:
-            why = error.what
+                silent = status is None
+            except LabError as error:
+                why = error.what
+        if status is not None:
+            why = describe_status(status)
         category = "Failure" if status is None else code_to_category(status)
         if category not in ("Success", "Warning"):
             retrieval.failed(uid, why)

@@ -222,23 +222,22 @@ def _sql_test(key: DataElement, sql: str) -> tuple[str, list[str]]:
 
 
 def _name_test(key: DataElement) -> tuple[str, list[str]]:
-    """Narrow by what stands before the first wild card, with the index of each component group."""
+    """Narrow by the component groups, each of which has a column and an index."""
     wanted = values_of(key)[0]
-    keys = name_keys(wanted)
-    columns = [name for name, part in keys.items() if part]
+    keys = {column: part for column, part in name_keys(wanted).items() if part}
     if "=" not in wanted:  # any group may be meant
-        columns, keys = list(keys), dict.fromkeys(keys, keys["name_key"])
-    for column in columns:
-        prefix = re.split(r"[*?]", keys[column])[0]
-        if prefix:
-            break
-    else:
+        keys = dict.fromkeys(name_keys(""), keys["name_key"]) if keys else {}
+    known, bound = [], []
+    for column, pattern in keys.items():
+        # What stands before the first wild card is what the index is good for.
+        first = re.split(r"[*?]", pattern)[0]
+        known.append(
+            f"SELECT id FROM patients WHERE {column} >= ? AND {column} < ? AND {column} GLOB ?"
+        )
+        bound += [first, f"{first}\U0010ffff", _glob(pattern)]
+    if not known:
         return "", []
-    ranges = columns if "=" not in wanted else [column]
-    known = " UNION ".join(
-        f"SELECT id FROM patients WHERE {each} >= ? AND {each} < ?" for each in ranges
-    )
-    return f"p.id IN ({known})", [prefix, f"{prefix}\U0010ffff"] * len(ranges)
+    return f"p.id IN ({(' INTERSECT ' if '=' in wanted else ' UNION ').join(known)})", bound
 
 
 def _glob(pattern: str) -> str:
