@@ -227,17 +227,12 @@ def _name_test(key: DataElement) -> tuple[str, list[str]]:
     keys = {column: part for column, part in name_keys(wanted).items() if part}
     if "=" not in wanted:  # any group may be meant
         keys = dict.fromkeys(name_keys(""), keys["name_key"]) if keys else {}
-    known, bound = [], []
-    for column, pattern in keys.items():
-        # What stands before the first wild card is what the index is good for.
-        first = re.split(r"[*?]", pattern)[0]
-        known.append(
-            f"SELECT id FROM patients WHERE {column} >= ? AND {column} < ? AND {column} GLOB ?"
-        )
-        bound += [first, f"{first}\U0010ffff", _glob(pattern)]
-    if not known:
+    if not keys:
         return "", []
-    return f"p.id IN ({(' INTERSECT ' if '=' in wanted else ' UNION ').join(known)})", bound
+    # SQLite finds what stands before the first wild card in the index.
+    both = " INTERSECT " if "=" in wanted else " UNION "
+    known = both.join(f"SELECT id FROM patients WHERE {column} GLOB ?" for column in keys)
+    return f"p.id IN ({known})", [_glob(pattern) for pattern in keys.values()]
 
 
 def _glob(pattern: str) -> str:
