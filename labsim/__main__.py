@@ -15,6 +15,8 @@ import labsim
 from labsim.errors import LabError
 from labsim.hospital import Hospital
 from labsim.systems.catalogue import examinations
+from labsim.systems.importer.discs import Reading
+from labsim.tools import Import
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
 
     taken = commands.add_parser("import", help="store a folder of DICOM files in the PACS")
     taken.add_argument("folder", type=Path, metavar="DIR", help="folder of DICOM files")
+    taken.add_argument(
+        "--outside",
+        action="store_true",
+        help="a disc of another hospital: into the importer's queue, where a clerk reconciles it",
+    )
     _add_hospital_options(taken)
     taken.set_defaults(command=_import)
     return parser
@@ -129,10 +136,17 @@ def _import(options: argparse.Namespace) -> int:
         raise LabError("An import needs a hospital that is kept.", "Say where with --path DIR.")
     with _hospital(options) as hospital:
         print(f"importing {options.folder} into {hospital.path} …", file=sys.stderr)
-        taken = hospital.tools.import_folder(options.folder)
+        taken: Import | Reading
+        if options.outside:
+            taken = hospital.importer.insert(options.folder)
+            done: dict[str, Any] = {"waiting": [study.number for study in taken.imports]}
+        else:
+            taken = hospital.tools.import_folder(options.folder)
+            done = {"stored": taken.stored}
     if options.json:
         refused = [{"file": file, "reason": reason} for file, reason in taken.refused]
-        print(json.dumps({"stored": taken.stored, "refused": refused}))
+        mismatches = [{"file": file, "reason": reason} for file, reason in taken.mismatches]
+        print(json.dumps({**done, "refused": refused, "dicomdir": mismatches}))
     else:
         print(taken)
     return 1 if taken.refused else 0

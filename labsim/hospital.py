@@ -23,6 +23,7 @@ from labsim.journal import Event, Journal
 from labsim.site import Site
 from labsim.systems.facility import Endpoint, Facility, System
 from labsim.systems.his import His
+from labsim.systems.importer import Importer
 from labsim.systems.modality import Modality
 from labsim.systems.pacs import Pacs
 from labsim.systems.ris import Ris
@@ -177,6 +178,11 @@ class Hospital:
         return self._system("pacs", Pacs)
 
     @property
+    def importer(self) -> Importer:
+        """Where discs from other hospitals are read."""
+        return self._system("importer", Importer)
+
+    @property
     def ct(self) -> Modality:
         """The first CT scanner."""
         for modality in self.modalities():
@@ -314,6 +320,8 @@ class Hospital:
             lambda: Pacs(self.site, facility),
             *(partial(Modality, self.site, own, facility) for own in self.site.modalities),
         ]
+        if self.site.importer:
+            make.append(partial(Importer, self.site, self.site.importer, facility))
         for maker in make:
             system = maker()
             opened.callback(system.stop)
@@ -332,6 +340,7 @@ class Hospital:
             site.pacs.ae_title: "pacs",
             site.desk.ae_title: "desk",
             **{modality.ae_title: modality.name for modality in site.modalities},
+            **({site.importer.ae_title: "importer"} if site.importer else {}),
         }
         for alias, system in names.items():
             self.journal.name(alias, system)
@@ -354,6 +363,7 @@ class Hospital:
     def _check_ports(self) -> None:
         known = {"his.mllp", "ris.mllp", "ris.dicom", "pacs.mllp", "pacs.dicom", "desk.dicom"}
         known |= {f"{modality.name}.dicom" for modality in self.site.modalities}
+        known |= {"importer.dicom"} if self.site.importer else set()
         for place, port in self._ports.items():
             if place not in known:
                 raise ConfigurationError(

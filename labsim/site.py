@@ -72,6 +72,16 @@ class ModalitySite(_Part):
     archive: Literal["pacs"]
 
 
+class ImporterSite(_Part):
+    """Where discs from other hospitals are read."""
+
+    host: Name
+    dicom_port: Port
+    ae_title: AeTitle
+    worklist: Literal["ris"]
+    archive: Literal["pacs"]
+
+
 class DeskSite(_Part):
     """The administrator's desk."""
 
@@ -80,7 +90,7 @@ class DeskSite(_Part):
     ae_title: AeTitle
 
 
-_DicomSite = RisSite | PacsSite | ModalitySite | DeskSite
+_DicomSite = RisSite | PacsSite | ModalitySite | ImporterSite | DeskSite
 
 
 class Site(_Part):
@@ -93,6 +103,7 @@ class Site(_Part):
     ris: RisSite
     pacs: PacsSite
     modalities: list[ModalitySite] = Field(min_length=1)
+    importer: ImporterSite | None = None
     desk: DeskSite
 
     @model_validator(mode="after")
@@ -106,9 +117,17 @@ class Site(_Part):
     def _unique(self) -> dict[str, list[str]]:
         """Return what no two systems may share."""
         dicom: list[_DicomSite] = [self.ris, self.pacs, self.desk, *self.modalities]
+        dicom += [self.importer] if self.importer else []
         hl7: list[HisSite | RisSite | PacsSite] = [self.his, self.ris, self.pacs]
         return {
-            "name": ["his", "ris", "pacs", "desk", *(part.name for part in self.modalities)],
+            "name": [
+                "his",
+                "ris",
+                "pacs",
+                "importer",
+                "desk",
+                *(part.name for part in self.modalities),
+            ],
             "AE title": [part.ae_title for part in dicom],
             "HL7 application": [part.application for part in hl7],
             "address": [

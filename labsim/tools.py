@@ -7,7 +7,7 @@ says which command of DCMTK does the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import dcmread
@@ -22,6 +22,8 @@ from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import ConfigurationError, DimseFailed, NotFound
 from labsim.journal import Journal
+from labsim.media.dicomdir import find_dicomdir
+from labsim.media.reading import read_disc
 from labsim.sop_classes import (
     MODALITY_WORKLIST,
     STUDY_ROOT_FIND,
@@ -50,15 +52,20 @@ class Import:
         Images that the archive took.
     refused : list of (file, reason)
         What it has not, below the folder.
+    mismatches : list of (file, reason)
+        Where a DICOMDIR and the files do not agree; empty without a DICOMDIR.
     """
 
     stored: int
     refused: list[tuple[str, str]]
+    mismatches: list[tuple[str, str]] = field(default_factory=list)
 
     def table(self) -> Table:
-        """Return the refused files with their reasons."""
+        """Return the refused files with their reasons, and what a DICOMDIR says wrongly."""
         caption = f"{self.stored} images stored, {len(self.refused)} files refused"
-        return Table(("file", "reason"), self.refused, caption)
+        if self.mismatches:
+            caption += f", {len(self.mismatches)} remarks on the DICOMDIR"
+        return Table(("file", "reason"), [*self.refused, *self.mismatches], caption)
 
     def __str__(self) -> str:
         return str(self.table())
@@ -282,7 +289,8 @@ class Tools:
             for file, answer in answers
             if not answer.startswith(_TAKEN)
         ]
-        return Import(len(answers) - len(refused), refused)
+        mismatches = read_disc(root).mismatches if find_dicomdir(root) else []
+        return Import(len(answers) - len(refused), refused, mismatches)
 
     def _store(self, files: Iterable[Path], system: str) -> list[tuple[Path, str]]:
         answers: list[tuple[Path, str]] = []

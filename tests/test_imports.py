@@ -18,7 +18,7 @@ FACTS |= {"transcript"}
 _ROOMS = dict.fromkeys(("exam", "hospital", "tools"), "house")
 _ROOMS |= {"": "front door", "__main__": "command line"}
 # The rooms, and below each the rooms that it may look into, beside itself.
-_SYSTEMS = {"facts", "site", "wire", "imaging"}
+_SYSTEMS = {"facts", "site", "wire", "imaging", "media"}
 _HOUSE = {*_SYSTEMS, "systems"}
 _FAULTS = {*_HOUSE, "house"}
 _LEARNING = {*_FAULTS, "faults"}
@@ -29,6 +29,7 @@ MAY_SEE: dict[str, set[str]] = {
     "sites": set(),
     "wire": {"facts"},
     "imaging": {"facts"},
+    "media": {"facts", "imaging"},
     "systems": _SYSTEMS,
     "house": _HOUSE,
     "faults": _FAULTS,

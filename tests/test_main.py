@@ -18,6 +18,7 @@ from pynetdicom import AE
 
 from labsim import Hospital, __version__
 from labsim.__main__ import describe, main
+from labsim.media import outside_disc
 from labsim.sop_classes import MODALITY_WORKLIST
 
 ROOT = Path(__file__).parents[1]
@@ -274,3 +275,14 @@ def test_an_order_from_outside_is_on_the_worklist_at_once(up: Up) -> None:
     association.release()
     assert [str(entry.PatientName) for entry in found] == ["Doe^Jane"]
     assert found[0].AccessionNumber
+
+
+def test_a_disc_from_outside_waits_in_the_importer(tmp_path: Path) -> None:
+    disc = outside_disc(tmp_path / "cd", images=1)
+    kept = tmp_path / "kept"
+    done = run("import", disc, "--outside", "--site", "community", "--path", kept, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"waiting": [1], "refused": [], "dicomdir": []}
+    with Hospital(site="community", path=kept) as hospital:
+        assert hospital.importer.study(1).state == "WAITING"
+        assert len(hospital.pacs.table()) == 0

@@ -11,6 +11,7 @@ from pydicom.uid import generate_uid
 
 from labsim import Hospital
 from labsim.errors import AssociationFailed, ConfigurationError, DimseFailed, NotFound
+from labsim.media import outside_disc
 from labsim.wire.network import Address
 
 DATASETS = Path(__file__).parents[1] / "datasets"
@@ -220,3 +221,15 @@ def test_a_folder_is_imported_with_a_report_of_what_was_refused(
 def test_a_folder_that_is_not_there_is_one_sentence(clinic: Hospital, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="There is no folder"):
         clinic.tools.import_folder(tmp_path / "nowhere")
+
+
+def test_a_folder_with_a_dicomdir_is_imported_with_what_it_says_wrongly(
+    clinic: Hospital, tmp_path: Path
+) -> None:
+    disc = outside_disc(tmp_path / "cd", seed=11, images=3, snags=["missing file"])
+    taken = clinic.tools.import_folder(disc)
+    assert taken.stored == 2
+    assert taken.mismatches == [
+        ("PT000000/ST000000/SE000000/IM000002", "named by the DICOMDIR, and not on the disc")
+    ]
+    assert "1 remarks on the DICOMDIR" in str(taken)

@@ -85,8 +85,12 @@ _EXAMINATIONS = {
 }
 
 
+# An order to take images in that were made elsewhere (IHE IRWF): no scanner does it.
+IMPORT = Examination("IMPORT", "Import of outside images", "OT", "", (), "Outside images.")
+
+
 def examinations() -> list[Examination]:
-    """Return the whole catalogue."""
+    """Return what scanners can do; `IMPORT` can be ordered too."""
     return list(_EXAMINATIONS.values())
 
 
@@ -99,9 +103,9 @@ def examination(code: str) -> Examination:
         If the catalogue has no such code.
     """
     try:
-        return _EXAMINATIONS[code]
+        return IMPORT if code == IMPORT.code else _EXAMINATIONS[code]
     except KeyError:
         raise NotFound(
             f"No examination has the code {code!r}.",
-            f"The catalogue has {', '.join(_EXAMINATIONS)}.",
+            f"The catalogue has {', '.join(_EXAMINATIONS)}, {IMPORT.code}.",
         ) from None

@@ -464,6 +464,6 @@ def _end(association: Association) -> None:
 
 def _hang_up(association: Association) -> None:
     """Wake what waits for a request that never came, or for the rest of it."""
-    association.dul.to_user_queue.put(None)
+    cast(Any, association.dul.to_user_queue).put(None)  # no primitive: its type has none
     with contextlib.suppress(OSError):
         association.__dict__["_labsim_socket"].shutdown(socket.SHUT_RDWR)

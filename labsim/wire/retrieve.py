@@ -9,10 +9,12 @@ transfer syntax when it has seen what the receiver accepts.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -231,13 +233,16 @@ def _send_all(
 @contextlib.contextmanager
 def _reactor_paused(association: Association) -> Iterator[None]:
     """Keep an association's own thread from taking the answer."""
-    association._reactor_checkpoint.clear()
-    while not association._is_paused:  # its thread looks up at once
-        time.sleep(0.0001)
+    checkpoint: Any = association._reactor_checkpoint
+    checkpoint.clear()
+    if threading.current_thread() is not association:
+        # It may have come through just before; so wait until it really stands there.
+        while association.is_alive() and not checkpoint._cond._waiters:
+            time.sleep(0.0001)
     try:
         yield
     finally:
-        association._reactor_checkpoint.set()
+        checkpoint.set()
 
 
 class _Answers:

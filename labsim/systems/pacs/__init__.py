@@ -1,11 +1,12 @@
 """PACS, the picture archiving and communication system.
 
-IHE actors: Image Manager, Image Archive.
+IHE actors: Image Manager, Image Archive, Portable Media Creator.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -15,7 +16,8 @@ from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import LabError
-from labsim.site import DeskSite, ModalitySite, Site
+from labsim.media.creator import Disc
+from labsim.site import DeskSite, ImporterSite, ModalitySite, Site
 from labsim.sop_classes import (
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
@@ -25,9 +27,11 @@ from labsim.systems.facility import Facility, System, text_of
 from labsim.systems.messages import patient_of, prior_of
 from labsim.systems.pacs import commitment, documents, entities, index, negotiation, settings
 from labsim.systems.pacs.entities import Entities, Entity
+from labsim.systems.pacs.exporting import Exporting
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
 from labsim.systems.pacs.retrieving import TOP_LEVEL, Retrieving
+from labsim.systems.pacs.sending import Sending
 from labsim.systems.pacs.settings import Settings
 from labsim.systems.pacs.storing import Storing
 from labsim.systems.records import Patient
@@ -78,13 +82,14 @@ class Pacs(System):
         self._index = Index(self.db)
         self._entities = Entities(self.db)
         if self.db.next("configured") == 1:
-            known: list[ModalitySite | DeskSite] = [*site.modalities, site.desk]
-            for part in known:
+            known: list[ModalitySite | DeskSite | ImporterSite] = [*site.modalities, site.desk]
+            for part in [*known, site.importer] if site.importer else known:
                 self._entities.register(Entity(part.ae_title, part.host, part.dicom_port))
         self._settings = Settings(self.db)
         parts = (self._index, self._files, self._entities, self._settings)
         self._storing = Storing(self, *parts)
         self._retrieving = Retrieving(self, self._dicom, *parts)
+        self._exporting = Exporting(self, self._index, Sending(self._files).dataset)
         self._storing.repair()
 
     def start(self) -> None:
@@ -327,6 +332,60 @@ class Pacs(System):
             self.facility.issuer if issuer is None else issuer,
         )
         return Patient(**dict(row)) if row is not None else None
+
+    # Discs
+
+    def export(
+        self,
+        path: Path | str,
+        *,
+        study_uids: Sequence[str] = (),
+        patient_id: str = "",
+        profile: str = "STD-GEN-CD",
+        web: bool = True,
+        allow_many_patients: bool = False,
+    ) -> Disc:
+        """Write images on a disc for another hospital (IHE PDI, RAD-47).
+
+        Parameters
+        ----------
+        path : Path or str
+            A new folder, or a ``.zip`` file (PS3.12 annex V).
+        study_uids : sequence of str
+            Which studies.
+        patient_id : str
+            All studies of this patient instead; ``"NUMBER^^^ISSUER"`` for one
+            whose number is not of this hospital.
+        profile : str
+            Media storage application profile (PS3.11): ``"STD-GEN-CD"`` holds
+            uncompressed images only, ``"STD-GEN-USB-JPEG"`` and ``"STD-GEN-USB-J2K"``
+            keep what is stored in their compression.
+        web : bool
+            Whether to add an index and small pictures for a browser.
+        allow_many_patients : bool
+            Whether images of several patients may be on one disc. One that
+            gives a patient the images of another harms both.
+
+        Returns
+        -------
+        Disc
+            What was written, and what was left out and why.
+
+        Raises
+        ------
+        NotFound
+            If the archive has no such study or patient.
+        ConfigurationError
+            If the images are of several patients, or the place cannot be written.
+        """
+        return self._exporting.export(
+            path,
+            study_uids=study_uids,
+            patient_id=patient_id,
+            profile=profile,
+            web=web,
+            allow_many_patients=allow_many_patients,
+        )
 
     # Associations
 

@@ -94,7 +94,7 @@ class Sending:
             for syntax in syntaxes:
                 try:
                     if syntax != stored or instance.corrected:
-                        data = encoded_as(self._corrected(instance), syntax)
+                        data = encoded_as(self.dataset(instance), syntax)
                 except CannotTranscode as error:
                     failed = failed or error
                 else:
@@ -103,9 +103,18 @@ class Sending:
             raise CannotSend(f"file cannot be read: {error}") from error
         raise failed or CannotSend("nothing fits")
 
-    def _corrected(self, instance: Instance) -> FileDataset:
-        """Return the data set of a file, under its patient as the index has them."""
-        dataset = self._files.read(instance.file)
+    def dataset(self, instance: Instance) -> FileDataset:
+        """Return the data set of a file, under its patient as the index has them.
+
+        Raises
+        ------
+        CannotSend
+            If the file cannot be read.
+        """
+        try:
+            dataset = self._files.read(instance.file)
+        except (OSError, InvalidDicomError) as error:
+            raise CannotSend(f"file cannot be read: {error}") from error
         if instance.corrected:
             readable(dataset)  # all text, in sequences too, before its character set changes
             dataset.decode()

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from labsim.errors import ConfigurationError
 from labsim.ids import make_uid
-from labsim.systems.catalogue import examination
+from labsim.systems.catalogue import IMPORT, examination
 from labsim.systems.messages import patient_segments, provider_field
 from labsim.systems.records import Procedure
 from labsim.systems.ris.tables import RisTables, patient_of_row
@@ -80,6 +80,8 @@ class Scheduling(RisTables):
 
     def _station(self, modality: str, wanted: str) -> str:
         able = [m.ae_title for m in self._site.modalities if m.kind == modality]
+        if modality == IMPORT.modality and self._site.importer:
+            able.append(self._site.importer.ae_title)
         if wanted and wanted not in able:
             raise ConfigurationError(
                 f"{wanted!r} is no {modality} station of this hospital.",

@@ -512,8 +512,15 @@ def test_a_destination_that_hangs_up_is_counted(clinic: Hospital, dial: Dial, ke
     assert counts(statuses[-1]) == (0, 3, 0)
 
 
-@pytest.mark.usefixtures("stored")
-def test_who_hangs_up_is_sent_no_more(clinic: Hospital, dial: Dial) -> None:
+def test_who_hangs_up_is_sent_no_more(
+    clinic: Hospital, dial: Dial, image: Image, keys: Keys
+) -> None:
+    study, series = make_uid("long study"), make_uid("long series")
+    with dial(clinic, "pacs", CTImageStorage) as association:
+        for _ in range(20):
+            made = image(PatientID="R20", StudyInstanceUID=study, SeriesInstanceUID=series)
+            assert association.send_c_store(made).Status == 0x0000
+    wanted = keys(QueryRetrieveLevel="STUDY", StudyInstanceUID=study)
     taken: list[str] = []
 
     def take(event: evt.Event) -> int:
@@ -529,14 +536,14 @@ def test_who_hangs_up_is_sent_no_more(clinic: Hospital, dial: Dial) -> None:
         roles=(build_role(CTImageStorage, scp_role=True),),
         handlers=((evt.EVT_C_STORE, take),),
     ) as association:
-        next(association.send_c_get(three(), STUDY_ROOT_GET))
+        next(association.send_c_get(wanted, STUDY_ROOT_GET))
         association.abort()
-    assert len(taken) == 1
+    assert 1 <= len(taken) < 20
     assert clinic.journal.wait_for(
         lambda event: event.source == "pacs" and "aborted" in event.summary, 5, after=before
     )
-    sent, _ = get(clinic, dial, three())  # the archive lives on
-    assert sent[-1].Status == 0x0000
+    statuses, receiver = get(clinic, dial, wanted)  # the archive lives on
+    assert (statuses[-1].Status, len(receiver.images)) == (0x0000, 20)
 
 
 @pytest.mark.usefixtures("stored")
