@@ -9,10 +9,12 @@ transfer syntax when it has seen what the receiver accepts.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -209,22 +211,25 @@ def _send_all(
     asked = None
     if retrieval.peer is not None:
         asked = asker.requestor.ae_title.strip(), first_id
+    silent = False  # the association may be over before its own thread has seen it
     for number, (uid, prepare) in enumerate(retrieval.instances, start=1):
         if asker.acse.is_aborted() or asker.acse.is_release_requested():
             return
         if event.is_cancelled:
             answers.cancelled = True
             return
-        why = ""
         status: int | None = None
-        try:
-            outgoing = prepare(accepted)
-            if association.is_established:
+        why = "no answer"
+        if association.is_established and not silent:
+            try:
+                outgoing = prepare(accepted)
                 message_id = (first_id + number - 1) % 65535 + 1
                 status = send_store(association, outgoing, message_id, asked).get("Status")
-            why = "no answer" if status is None else describe_status(status)
-        except LabError as error:
-            why = error.what
+                silent = status is None
+            except LabError as error:
+                why = error.what
+        if status is not None:
+            why = describe_status(status)
         category = "Failure" if status is None else code_to_category(status)
         if category not in ("Success", "Warning"):
             retrieval.failed(uid, why)
@@ -234,13 +239,16 @@ def _send_all(
 @contextlib.contextmanager
 def _reactor_paused(association: Association) -> Iterator[None]:
     """Keep an association's own thread from taking the answer."""
-    association._reactor_checkpoint.clear()
-    while not association._is_paused:  # its thread looks up at once
-        time.sleep(0.0001)
+    checkpoint: Any = association._reactor_checkpoint
+    checkpoint.clear()
+    if threading.current_thread() is not association:
+        # It may have come through just before; so wait until it really stands there.
+        while association.is_alive() and not checkpoint._cond._waiters:
+            time.sleep(0.0001)
     try:
         yield
     finally:
-        association._reactor_checkpoint.set()
+        checkpoint.set()
 
 
 class _Answers:

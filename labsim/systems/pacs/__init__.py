@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.uid import AllTransferSyntaxes, ExplicitVRLittleEndian
+from pydicom.uid import UID, AllTransferSyntaxes, ExplicitVRLittleEndian
 from pynetdicom import AllStoragePresentationContexts, build_context, evt
 from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.presentation import PresentationContext
@@ -235,10 +235,12 @@ class Pacs(Stewardship):
                 e.port,
                 "yes" if e.may_store else "no",
                 "yes" if e.may_query else "no",
+                UID(e.preferred_syntax).name if e.preferred_syntax else "as stored",
+                "yes" if e.transcode else "no",
             )
             for e in self._entities.all()
         ]
-        columns = ("AE title", "host", "port", "may store", "may query")
+        columns = ("AE title", "host", "port", "may store", "may query", "is sent", "transcode")
         return Table(columns, rows, "AE titles registered at the PACS")
 
     def configure_duplicates(self, policy: str) -> None:

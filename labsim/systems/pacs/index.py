@@ -416,11 +416,6 @@ def name_keys(name: str) -> dict[str, str]:
     return dict(zip(("name_key", "ideographic_key", "phonetic_key"), groups, strict=False))
 
 
-def first_group(name: str) -> str:
-    """Return the alphabetic group of a name in the form in which names are compared."""
-    return name_key(name.partition("=")[0])
-
-
 def _instance(row: dict[str, Any]) -> Instance:
     patient = Patient(
         row.pop("patient_id"),

@@ -222,23 +222,17 @@ def _sql_test(key: DataElement, sql: str) -> tuple[str, list[str]]:
 
 
 def _name_test(key: DataElement) -> tuple[str, list[str]]:
-    """Narrow by what stands before the first wild card, with the index of each component group."""
+    """Narrow by the component groups, each of which has a column and an index."""
     wanted = values_of(key)[0]
-    keys = name_keys(wanted)
-    columns = [name for name, part in keys.items() if part]
+    keys = {column: part for column, part in name_keys(wanted).items() if part}
     if "=" not in wanted:  # any group may be meant
-        columns, keys = list(keys), dict.fromkeys(keys, keys["name_key"])
-    for column in columns:
-        prefix = re.split(r"[*?]", keys[column])[0]
-        if prefix:
-            break
-    else:
+        keys = dict.fromkeys(name_keys(""), keys["name_key"]) if keys else {}
+    if not keys:
         return "", []
-    ranges = columns if "=" not in wanted else [column]
-    known = " UNION ".join(
-        f"SELECT id FROM patients WHERE {each} >= ? AND {each} < ?" for each in ranges
-    )
-    return f"p.id IN ({known})", [prefix, f"{prefix}\U0010ffff"] * len(ranges)
+    # SQLite finds what stands before the first wild card in the index.
+    both = " INTERSECT " if "=" in wanted else " UNION "
+    known = both.join(f"SELECT id FROM patients WHERE {column} GLOB ?" for column in keys)
+    return f"p.id IN ({known})", [_glob(pattern) for pattern in keys.values()]
 
 
 def _glob(pattern: str) -> str:

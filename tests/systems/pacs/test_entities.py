@@ -11,8 +11,8 @@ from labsim.systems.pacs.entities import Entity
 
 def test_a_new_archive_knows_the_scanner_and_the_desk(clinic: Hospital) -> None:
     assert [tuple(row) for row in clinic.pacs.ae_titles()] == [
-        ("CT1", "ct1", 104, "yes", "yes"),
-        ("TOOLS", "desk", 11112, "yes", "yes"),
+        ("CT1", "ct1", 104, "yes", "yes", "as stored", "yes"),
+        ("TOOLS", "desk", 11112, "yes", "yes", "as stored", "yes"),
     ]
 
 

@@ -14,7 +14,7 @@ from labsim.systems.pacs.index import (
     Index,
     WrongPatient,
     date_of,
-    first_group,
+    name_keys,
 )
 from labsim.systems.records import Patient
 
@@ -135,4 +135,8 @@ def test_without_the_unique_key_nothing_is_named(archive: Index, image: Image) -
 def test_old_dates_and_names_are_made_comparable() -> None:
     assert date_of("1993.08.22") == "19930822"
     assert date_of(None) == ""
-    assert first_group("YAMADA^Tarou=山田^太郎") == "yamada^tarou"
+    assert name_keys("YAMADA^Tarou=山田^太郎") == {
+        "name_key": "yamada^tarou",
+        "ideographic_key": "山田^太郎",
+        "phonetic_key": "",
+    }

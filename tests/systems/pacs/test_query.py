@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -141,6 +142,33 @@ def test_a_key_in_another_character_set_finds_the_same_name(ask: Ask) -> None:
     assert accessions(found) == ["X10"]
     assert found[0].SpecificCharacterSet == "ISO_IR 100"
     assert found[0].PatientName == "MÜLLER^Jürgen"
+
+
+@pytest.mark.parametrize(
+    ("name", "indices"),
+    [
+        ("yam*", {"patients_by_name", "patients_by_ideographic", "patients_by_phonetic"}),
+        ("=山田*", {"patients_by_ideographic"}),
+        ("yam*==やまだ*", {"patients_by_name", "patients_by_phonetic"}),
+    ],
+)
+def test_a_name_is_looked_up_in_the_index_of_each_group(
+    clinic: Hospital, ask: Ask, monkeypatch: pytest.MonkeyPatch, name: str, indices: set[str]
+) -> None:
+    asked: list[tuple[str, tuple[Any, ...]]] = []
+    rows = clinic.pacs.db.rows
+
+    def seen(sql: str, *values: Any) -> list[Any]:
+        asked.append((sql, values))
+        return rows(sql, *values)
+
+    monkeypatch.setattr(clinic.pacs.db, "rows", seen)
+    found = ask("STUDY", SpecificCharacterSet="ISO_IR 192", PatientName=name, AccessionNumber="")
+    assert accessions(found) == ["Y1"]
+    sql, values = next((sql, values) for sql, values in asked if "_key GLOB" in sql)
+    plan = " ".join(str(row["detail"]) for row in rows(f"EXPLAIN QUERY PLAN {sql}", *values))
+    assert set(re.findall(r"INDEX (patients_by_\w+)", plan)) == indices
+    assert "SCAN patients" not in plan
 
 
 def test_a_patient_comes_with_counts(ask: Ask) -> None:

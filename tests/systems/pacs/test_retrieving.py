@@ -453,3 +453,133 @@ def test_several_readers_at_once_get_the_same(clinic: Hospital, dial: Dial, keys
     for reader in readers:
         reader.join(20)
     assert seen == [[0, 1, 2]] * 6
+
+
+# When something ends in the middle
+
+
+def three() -> Dataset:
+    """Ask for the three images of the first study."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel, identifier.StudyInstanceUID = "STUDY", STUDY
+    return identifier
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_cancelled_retrieval_stops_and_says_what_remains(clinic: Hospital, dial: Dial) -> None:
+    taken: list[str] = []
+
+    def take(event: evt.Event) -> int:
+        taken.append(event.request.AffectedSOPInstanceUID)
+        event.assoc.send_c_cancel(1, query_model=STUDY_ROOT_GET)
+        return 0x0000
+
+    roles = (build_role(CTImageStorage, scp_role=True),)
+    with dial(
+        clinic,
+        "pacs",
+        STUDY_ROOT_GET,
+        CTImageStorage,
+        roles=roles,
+        handlers=((evt.EVT_C_STORE, take),),
+    ) as association:
+        statuses = [status for status, _ in association.send_c_get(three(), STUDY_ROOT_GET)]
+    assert statuses[-1].Status == 0xFE00
+    assert statuses[-1].NumberOfCompletedSuboperations == len(taken) < 3
+    assert statuses[-1].NumberOfRemainingSuboperations == 3 - len(taken)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_destination_that_hangs_up_is_counted(clinic: Hospital, dial: Dial, keys: Keys) -> None:
+    entity, requests = AE(ae_title="QUITTER"), []
+    entity.add_supported_context(CTImageStorage)
+
+    def quit_at_once(event: evt.Event) -> int:
+        requests.append(event.request)
+        event.assoc.abort()
+        return 0x0000
+
+    handlers = [(evt.EVT_C_STORE, quit_at_once)]
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    assert server is not None
+    try:
+        clinic.pacs.register_ae("QUITTER", host="127.0.0.1", port=server.server_address[1])
+        statuses = move(clinic, dial, three(), "QUITTER")
+    finally:
+        server.shutdown()
+    assert len(requests) == 1
+    assert statuses[-1].Status == 0xA702
+    assert counts(statuses[-1]) == (0, 3, 0)
+
+
+def test_who_hangs_up_is_sent_no_more(
+    clinic: Hospital, dial: Dial, image: Image, keys: Keys
+) -> None:
+    study, series = make_uid("long study"), make_uid("long series")
+    with dial(clinic, "pacs", CTImageStorage) as association:
+        for _ in range(20):
+            made = image(PatientID="R20", StudyInstanceUID=study, SeriesInstanceUID=series)
+            assert association.send_c_store(made).Status == 0x0000
+    wanted = keys(QueryRetrieveLevel="STUDY", StudyInstanceUID=study)
+    taken: list[str] = []
+
+    def take(event: evt.Event) -> int:
+        taken.append(event.request.AffectedSOPInstanceUID)
+        return 0x0000
+
+    before = clinic.journal.all()[-1].seq
+    with dial(
+        clinic,
+        "pacs",
+        STUDY_ROOT_GET,
+        CTImageStorage,
+        roles=(build_role(CTImageStorage, scp_role=True),),
+        handlers=((evt.EVT_C_STORE, take),),
+    ) as association:
+        next(association.send_c_get(wanted, STUDY_ROOT_GET))
+        association.abort()
+    assert 1 <= len(taken) < 20
+    assert clinic.journal.wait_for(
+        lambda event: event.source == "pacs" and "aborted" in event.summary, 5, after=before
+    )
+    statuses, receiver = get(clinic, dial, wanted)  # the archive lives on
+    assert (statuses[-1].Status, len(receiver.images)) == (0x0000, 20)
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_warning_of_the_receiver_is_counted_as_one(
+    clinic: Hospital, viewer: Receiver, dial: Dial
+) -> None:
+    viewer.answer = 0xB000
+    statuses = move(clinic, dial, three())
+    assert statuses[-1].Status == 0xB000
+    assert counts(statuses[-1]) == (0, 0, 3)
+
+
+@pytest.mark.usefixtures("stored")
+def test_failed_instances_are_named(clinic: Hospital, viewer: Receiver, dial: Dial) -> None:
+    viewer.answer = 0xA700
+    with dial(clinic, "pacs", STUDY_ROOT_MOVE) as association:
+        answers = list(association.send_c_move(three(), "VIEWER", STUDY_ROOT_MOVE))
+    last = answers[-1][1]
+    assert last is not None
+    assert list(last.FailedSOPInstanceUIDList) == INSTANCES[:3]
+
+
+def test_an_error_of_the_archive_is_no_success(
+    clinic: Hospital, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("out of order")
+
+    monkeypatch.setattr(clinic.pacs._index, "instances", broken)
+    before = clinic.journal.all()[-1].seq
+    for model in (STUDY_ROOT_GET, STUDY_ROOT_MOVE):
+        if model == STUDY_ROOT_GET:
+            (status,), _ = get(clinic, dial, three())
+        else:
+            (status,) = move(clinic, dial, three(), "TOOLS")
+        assert status.Status == 0xC000
+        assert status.ErrorComment == "ValueError: out of order"
+    errors = clinic.journal.events(source="pacs", kind="error", after=before)
+    assert len(errors) == 2

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.data.data_manager import DATA_ROOT
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
     UID,
     CTImageStorage,
@@ -25,7 +26,7 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.association import Association
-from pynetdicom.dsutils import encode
+from pynetdicom.dsutils import decode, encode, split_dataset
 
 from labsim import Hospital
 from labsim.errors import ConfigurationError
@@ -126,6 +127,21 @@ def test_a_file_comes_back_bit_for_bit(clinic: Hospital, dial: Dial, path: Path)
     assert came == [(syntax, data)]
 
 
+def test_what_another_program_wrote_is_not_written_anew(
+    clinic: Hospital, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = TEST_FILES / "693_J2KI.dcm"  # with group lengths, which pydicom does not write
+    meta, start = split_dataset(path)
+    data, sent = path.read_bytes()[start:], dcmread(path)
+    assert encode(sent, False, True) != data
+    with monkeypatch.context() as patch:
+        patch.setattr("pynetdicom.association.encode", lambda *_: data)
+        store(clinic, dial, sent)
+    syntax = meta.TransferSyntaxUID
+    _, came = fetch(clinic, dial, sent.StudyInstanceUID, sent.SOPClassUID, syntax)
+    assert came == [(syntax, data)]
+
+
 @pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
 def test_a_receiver_that_takes_one_compression_only_gets_it(
     clinic: Hospital, dial: Dial, image: Image, syntax: UID
@@ -134,6 +150,10 @@ def test_a_receiver_that_takes_one_compression_only_gets_it(
     store(clinic, dial, sent)
     status, came = fetch(clinic, dial, sent.StudyInstanceUID, CTImageStorage, syntax)
     assert (status, [got for got, _ in came]) == (0x0000, [syntax])
+    received = decode(BytesIO(came[0][1]), syntax.is_implicit_VR, syntax.is_little_endian)
+    received.file_meta = FileMetaDataset()
+    received.file_meta.TransferSyntaxUID = syntax
+    assert np.array_equal(received.pixel_array, sent.pixel_array)
 
 
 def test_what_no_codec_reads_is_a_failed_sub_operation(clinic: Hospital, dial: Dial) -> None:

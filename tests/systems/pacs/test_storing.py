@@ -28,7 +28,7 @@ from pynetdicom.association import Association
 from pynetdicom.dsutils import encode
 
 from labsim import Hospital
-from labsim.errors import LabError
+from labsim.errors import ConfigurationError, LabError
 from labsim.ids import make_uid
 from labsim.sop_classes import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE, VERIFICATION
 from labsim.systems.pacs.storing import StoredInstance
@@ -144,6 +144,64 @@ def test_what_follows_is_told_of_each_stored_image(
     assert [e.summary for e in errors] == [
         f"after storing: no way there: {sent.SOPInstanceUID}"
     ] * 2
+
+
+def test_the_same_again_changes_nothing(clinic: Hospital, dial: Dial, image: Image) -> None:
+    sent = image()
+    with dial(clinic, "pacs", CTImageStorage) as association:
+        association.send_c_store(sent)
+        (path,) = clinic.pacs.paths(sent.StudyInstanceUID)
+        written = path.stat()
+        for policy in ("reject", "replace", "keep"):
+            clinic.pacs.configure_duplicates(policy)
+            assert association.send_c_store(sent).Status == 0x0000
+    assert path.stat() == written
+    texts = [event.summary for event in clinic.journal.events(sop_uid=sent.SOPInstanceUID)]
+    again = "image sent again, the same as before: nothing changed"
+    assert sum(text.startswith(again) for text in texts) == 3
+
+
+def test_the_first_of_two_with_one_uid_is_kept(clinic: Hospital, dial: Dial, image: Image) -> None:
+    sent = image(PixelData=b"\1" * 8)
+    with dial(clinic, "pacs", CTImageStorage) as association:
+        association.send_c_store(sent)
+        sent.PixelData = b"\2" * 8
+        assert association.send_c_store(sent).Status == 0x0000
+    (path,) = clinic.pacs.paths(sent.StudyInstanceUID)
+    assert dcmread(path).PixelData == b"\1" * 8
+    texts = [event.summary for event in clinic.journal.events(sop_uid=sent.SOPInstanceUID)]
+    kept = "image sent again with other content: the first is kept"
+    assert sum(text.startswith(kept) for text in texts) == 1
+
+
+def test_the_second_of_two_with_one_uid_may_be_rejected(
+    clinic: Hospital, dial: Dial, image: Image
+) -> None:
+    sent = image(PixelData=b"\1" * 8)
+    clinic.pacs.configure_duplicates("reject")
+    with dial(clinic, "pacs", CTImageStorage) as association:
+        association.send_c_store(sent)
+        sent.PixelData = b"\2" * 8
+        answer = association.send_c_store(sent)
+    clinic.pacs.configure_duplicates("keep")
+    assert answer.Status == 0x0111
+    (path,) = clinic.pacs.paths(sent.StudyInstanceUID)
+    assert dcmread(path).PixelData == b"\1" * 8
+
+
+def test_a_lost_image_is_taken_again(clinic: Hospital, dial: Dial, image: Image) -> None:
+    sent = image()
+    with dial(clinic, "pacs", CTImageStorage) as association:
+        association.send_c_store(sent)
+        (path,) = clinic.pacs.paths(sent.StudyInstanceUID)
+        path.unlink()
+        assert association.send_c_store(sent).Status == 0x0000
+    assert path.is_file()
+
+
+def test_a_policy_that_is_not_there_is_refused(clinic: Hospital) -> None:
+    with pytest.raises(ConfigurationError, match="'keep', 'replace', 'reject'"):
+        clinic.pacs.configure_duplicates("merge")
 
 
 # What is refused
