@@ -90,37 +90,37 @@ def test_images_of_the_next_patient_are_split_off(
 def test_a_study_of_the_wrong_patient_is_caught_moved_and_released(
     department: Hospital, station: Callable[..., AbstractContextManager[Any]]
 ) -> None:
-    pacs = department.pacs
+    pacs, scanner = department.pacs, department.ct
     pacs.qc.set_rule("patient differs", hold=True)
     vega = scheduled(department, "Vega^Ines", "CTTHORAX")
     moeller = scheduled(department, "Möller^Åke", "CTTHORAX")
-    # The RIS had told of this study for Möller, and the scanner sends it for Vega.
-    pacs.db.run(
-        "UPDATE expected_studies SET patient_id = ? WHERE study_uid = ?",
-        *(moeller.patient_id, vega.study_uid),
-    )
+    [entry] = scanner.query_worklist(accession=moeller.accession)
+    entry.PatientID, entry.PatientName = vega.patient_id, "Vega^Ines"  # typed over at the console
     with station(department, "READER") as reader:
         pacs.routes.add("all", "READER")
-        scan(department, vega)
+        step = scanner.start_step(entry)
+        scanner.acquire(step)
+        assert scanner.send(moeller.accession).waiting == 0
+        scanner.complete_step(step)
         pacs.retry()
         assert reader.images == []
-        assert department.tools.findscu(StudyInstanceUID=vega.study_uid) == []
-        assert pacs.qc.reasons(vega.study_uid) == [
+        assert department.tools.findscu(StudyInstanceUID=moeller.study_uid) == []
+        assert pacs.qc.reasons(moeller.study_uid) == [
             f"ordered for patient {moeller.patient_id}, came for {vega.patient_id}"
         ]
-        pacs.move_study(vega.study_uid, moeller.patient_id, reason="wrong entry picked")
+        pacs.move_study(moeller.study_uid, moeller.patient_id, reason="wrong name typed in")
         pacs.retry()
         received = list(reader.images)
 
+    right = {(moeller.patient_id, "Möller^Åke", moeller.accession)}
     assert len(received) == 4
-    assert {(i.PatientID, str(i.PatientName)) for i in received} == {
-        (moeller.patient_id, "Möller^Åke")
-    }
-    assert {name for _, name, _ in held_by(department, vega.study_uid)} == {"Möller^Åke"}
+    assert {(i.PatientID, str(i.PatientName), i.AccessionNumber) for i in received} == right
+    assert held_by(department, moeller.study_uid) == right
     assert department.tools.findscu(PatientID=vega.patient_id) == []
     assert len(pacs.qc.table()) == 0
+    assert [row[1] for row in pacs.corrections()] == ["move"]
     assert len(pacs.rejected()) == 0
     assert len(pacs.consistency()) == 0
-    assert department.ct.waiting() == 0
-    assert [p.status for p in department.ris.procedures()] == ["COMPLETED", "SCHEDULED"]
-    assert [o.status for o in department.his.orders()] == ["COMPLETED", "SCHEDULED"]
+    assert scanner.waiting() == 0
+    assert [p.status for p in department.ris.procedures()] == ["SCHEDULED", "COMPLETED"]
+    assert [o.status for o in department.his.orders()] == ["SCHEDULED", "COMPLETED"]

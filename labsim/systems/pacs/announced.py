@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 from labsim.database import Database
+from labsim.errors import NotFound
 from labsim.systems.catalogue import examinations
+from labsim.systems.pacs.index import patient_columns
 from labsim.systems.records import Patient
 
 SCHEMA = """
@@ -80,6 +82,33 @@ class Announced:
             if row is not None:
                 return Patient(**dict(row))
         return None
+
+    def required(self, patient_id: str) -> Patient:
+        """Return a patient that images can be filed under.
+
+        Raises
+        ------
+        NotFound
+            If neither images nor orders have named them.
+        """
+        number, issuer = identity(patient_id, self._issuer)
+        known = self.patient(number, issuer)
+        if known is None:
+            raise NotFound(
+                f"Neither images nor orders have named patient {number} of {issuer}.",
+                "Check the number and its issuer; an order makes a patient known here.",
+            )
+        return known
+
+    def row_of(self, patient: Patient) -> int:
+        """Return the row of a patient in the index, made if no images have come yet."""
+        row = self._db.value(
+            "SELECT id FROM patients WHERE patient_id = ? AND issuer = ?",
+            *(patient.patient_id, patient.issuer),
+        )
+        if row is not None:
+            return int(row)
+        return self._db.insert("patients", **patient_columns(patient))
 
     def ordered_for(self, patient_id: str) -> bool:
         """Tell whether any order was for a patient."""

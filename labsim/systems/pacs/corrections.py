@@ -1,4 +1,4 @@
-"""Corrections of studies: who, when, why, what it was before, and how to take it back.
+"""Corrections of studies: another patient, another accession number, a side that was missing.
 
 IHE profile Patient Information Reconciliation, as far as it is done at the
 Image Manager by hand.
@@ -7,36 +7,15 @@ Image Manager by hand.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from labsim.errors import ConfigurationError, NotFound
 from labsim.systems.facility import System
-from labsim.systems.pacs.announced import Announced, identity
-from labsim.systems.pacs.index import patient_columns
-from labsim.systems.pacs.send_queue import SendQueue
-from labsim.systems.records import Patient, Record
-from labsim.table import Table
+from labsim.systems.pacs.announced import Announced
+from labsim.systems.pacs.ledger import Correction, Ledger
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS corrections (
-    id           INTEGER PRIMARY KEY,
-    kind         TEXT NOT NULL,     -- move, correct, split, merge
-    study_uid    TEXT NOT NULL,
-    into_uid     TEXT NOT NULL,     -- the study that a split or merge fills
-    who          TEXT NOT NULL,
-    reason       TEXT NOT NULL,
-    coded_reason TEXT NOT NULL,     -- COERCE or CORRECT (0400,0565)
-    made_at      TEXT NOT NULL,
-    images       INTEGER NOT NULL,
-    changes      TEXT NOT NULL,     -- what and from what to what, JSON
-    undo         TEXT NOT NULL,     -- what takes it back, JSON
-    state        TEXT NOT NULL      -- begun, done, undone
-);
-"""
-CODED_REASONS = ("CORRECT", "COERCE")
 # Which column of which level has an attribute that the index knows, too.
 INDEXED_AT: dict[str, tuple[str, str]] = {
     "AccessionNumber": ("studies", "accession"),
@@ -61,41 +40,6 @@ _OF_PATIENT = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Correction(Record):
-    """What a correction does or has done.
-
-    Parameters
-    ----------
-    number : int
-        In `hospital.pacs.corrections()`; 0 for one that was only tried out.
-    kind : str
-        ``"move"``, ``"correct"``, ``"split"`` or ``"merge"``.
-    study_uid, into_uid : str
-        The study, and the one that images go to.
-    images : int
-        How many are concerned.
-    changes : list of (what, before, after)
-        What it changes.
-    """
-
-    number: int
-    kind: str
-    study_uid: str
-    into_uid: str
-    images: int
-    changes: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def table(self) -> Table:
-        """Return what changes."""
-        done = f"Correction {self.number}" if self.number else "Nothing is done yet"
-        return Table(
-            ("what", "before", "after"),
-            [("instances", "", str(self.images)), *self.changes],
-            f"{done}: {self.kind} of study {self.study_uid}",
-        )
-
-
 class Corrections:
     """Moves a study to another patient, and corrects its attributes.
 
@@ -105,14 +49,14 @@ class Corrections:
         The PACS.
     announced : Announced
         What orders have said.
-    queue : SendQueue
-        Who has been sent what.
+    ledger : Ledger
+        Where each correction is entered.
     """
 
-    def __init__(self, system: System, announced: Announced, queue: SendQueue) -> None:
+    def __init__(self, system: System, announced: Announced, ledger: Ledger) -> None:
         self._system = system
         self._announced = announced
-        self._queue = queue
+        self._ledger = ledger
 
     def move(
         self,
@@ -194,18 +138,18 @@ class Corrections:
         for keyword, value in attributes.items():
             _check_keyword(keyword, table)
             changes[keyword] = (self._before(keyword, row), value)
-        self.require(reason, coded_reason)
+        self._ledger.require(reason, coded_reason)
         changed = {key: pair for key, pair in changes.items() if pair[0] != pair[1]}
         if not changed:
             raise ConfigurationError("That is what the archive has already.", "Nothing to correct.")
         kind = "move" if patient_id else "correct"
         images = self._images(table, int(row["id"]))
-        shown = [(key, *pair) for key, pair in changed.items()] + self.copies(images)
+        shown = [(key, *pair) for key, pair in changed.items()] + self._ledger.copies(images)
         correction = Correction(0, kind, study["study_uid"], "", len(images), shown)
         if dry_run:
             return correction
         with self._system.db.transaction():
-            number = self.record(correction, who, reason, coded_reason)
+            number = self._ledger.record(correction, who, reason, coded_reason)
             undo: list[tuple[str, int, str, object]] = []
             if patient_id:
                 undo.append(self._refile_patient(study, patient_id, number))
@@ -215,7 +159,7 @@ class Corrections:
                 )
                 if keyword in INDEXED_AT:
                     undo.append(self._change_index(keyword, row, after))
-            self.finish(number, undo)
+            self._ledger.finish(number, undo)
         return self._noted(correction, number, who, reason)
 
     def undo(self, number: int, *, reason: str, who: str = "administrator") -> None:
@@ -228,130 +172,21 @@ class Corrections:
         ConfigurationError
             If it is taken back already, or a later one has to be taken back first.
         """
-        row = self.get(number)
-        self.require(reason)
+        row = self._ledger.get(number)
+        self._ledger.require(reason)
+        undo = json.loads(row["undo"])
+        patients = [old for _, _, column, old in undo if column == "patient"]
+        if any(not self._system.db.row("SELECT 1 FROM patients WHERE id = ?", p) for p in patients):
+            raise ConfigurationError(
+                "The patient who had the study was merged into another in the meantime.",
+                "Move it with hospital.pacs.move_study(…).",
+            )
         with self._system.db.transaction():
-            for table, row_id, column, old in json.loads(row["undo"]):
+            for table, row_id, column, old in undo:
                 self._system.db.run(f"UPDATE {table} SET {column} = ? WHERE id = ?", old, row_id)
             self._system.db.run("DELETE FROM study_identities WHERE correction = ?", number)
             self._system.db.run("UPDATE corrections SET state = 'undone' WHERE id = ?", number)
-        self.note(f"correction {number} taken back by {who}: {reason}", row["study_uid"])
-
-    def table(self) -> Table:
-        """Return every correction, oldest first."""
-        rows = self._system.db.rows("SELECT * FROM corrections ORDER BY id")
-        columns = (
-            "correction",
-            "kind",
-            "study",
-            "images",
-            "changes",
-            "who",
-            "why",
-            "when",
-            "state",
-        )
-        shown = [
-            (
-                *(row["id"], row["kind"], row["study_uid"], row["images"]),
-                "; ".join(f"{w}: {b} → {a}" for w, b, a in json.loads(row["changes"])),
-                *(row["who"], row["reason"], row["made_at"], row["state"]),
-            )
-            for row in rows
-        ]
-        return Table(columns, shown, "Corrections at the PACS")
-
-    # For splits and merges, too
-
-    def get(self, number: int) -> dict[str, str]:
-        """Return a correction that can be taken back."""
-        row = self._system.db.row("SELECT * FROM corrections WHERE id = ?", number)
-        if row is None:
-            raise NotFound(
-                f"There is no correction {number}.", "hospital.pacs.corrections() lists them."
-            )
-        if row["state"] != "done":
-            raise ConfigurationError(f"Correction {number} is {row['state']} already.")
-        later = self._system.db.value(
-            "SELECT MAX(id) FROM corrections WHERE state = 'done' AND id > ? "
-            "AND (study_uid IN (?, ?) OR (into_uid != '' AND into_uid IN (?, ?)))",
-            *(number, row["study_uid"], row["into_uid"], row["study_uid"], row["into_uid"]),
-        )
-        if later is not None:
-            raise ConfigurationError(
-                f"Correction {later} came after {number}, on the same study.",
-                f"Take back {later} first.",
-            )
-        return dict(row)
-
-    def require(self, reason: str, coded_reason: str = "CORRECT") -> None:
-        """Refuse a correction that nobody can account for."""
-        if not reason.strip():
-            raise ConfigurationError(
-                "A correction needs a reason.", "Say why: it is kept with who and when."
-            )
-        if coded_reason not in CODED_REASONS:
-            raise ConfigurationError(
-                f"{coded_reason!r} is no coded reason.", f"Use {' or '.join(CODED_REASONS)}."
-            )
-
-    def record(
-        self, correction: Correction, who: str, reason: str, coded_reason: str = "CORRECT"
-    ) -> int:
-        """Enter a correction as begun; return its number."""
-        return self._system.db.insert(
-            "corrections",
-            kind=correction.kind,
-            study_uid=correction.study_uid,
-            into_uid=correction.into_uid,
-            who=who,
-            reason=reason,
-            coded_reason=coded_reason,
-            made_at=self._system.now(),
-            images=correction.images,
-            changes=json.dumps(correction.changes),
-            undo="[]",
-            state="begun",
-        )
-
-    def finish(self, number: int, undo: object) -> None:
-        """Enter that a correction is done, and what takes it back."""
-        self._system.db.run(
-            "UPDATE corrections SET state = 'done', undo = ? WHERE id = ?",
-            *(json.dumps(undo), number),
-        )
-
-    def copies(self, sop_uids: list[str]) -> list[tuple[str, str, str]]:
-        """Return a line about those who have been sent copies, which nobody corrects there."""
-        told = ", ".join(sorted(self._queue.destinations(sop_uids)))
-        return [("copies sent before", told, "stay as they are")] if told else []
-
-    def patient(self, patient_id: str) -> Patient:
-        """Return a patient that images can be filed under.
-
-        Raises
-        ------
-        NotFound
-            If neither images nor orders have named them.
-        """
-        number, issuer = identity(patient_id, self._system.facility.issuer)
-        known = self._announced.patient(number, issuer)
-        if known is None:
-            raise NotFound(
-                f"Neither images nor orders have named patient {number} of {issuer}.",
-                "Check the number and its issuer; an order makes a patient known here.",
-            )
-        return known
-
-    def note(self, text: str, study_uid: str) -> None:
-        """Write a line about a study into the journal."""
-        row = self._system.db.row(
-            "SELECT st.accession, p.patient_id FROM studies st "
-            "JOIN patients p ON p.id = st.patient WHERE st.study_uid = ?",
-            study_uid,
-        )
-        keys = dict(row) if row is not None else {}
-        self._system.note(text, study_uid=study_uid, **keys)
+        self._ledger.note(f"correction {number} taken back by {who}: {reason}", row["study_uid"])
 
     # Rows
 
@@ -394,7 +229,7 @@ class Corrections:
                 "Only a whole study can move to another patient.",
                 "Split off what is of somebody else with hospital.pacs.split_study(…).",
             )
-        target = self.patient(patient_id)
+        target = self._announced.required(patient_id)
         if (target.patient_id, target.issuer) == (study["patient_id"], study["issuer"]):
             raise ConfigurationError(
                 f"The study is of patient {target.patient_id} already.", "Nothing to move."
@@ -423,9 +258,11 @@ class Corrections:
         self, study: dict[str, str], patient_id: str, number: int
     ) -> tuple[str, int, str, object]:
         before = self._system.db.value("SELECT patient FROM studies WHERE id = ?", study["id"])
-        target = self.patient(patient_id)
+        target = self._announced.required(patient_id)
         self._system.db.run(
-            "UPDATE studies SET patient = ? WHERE id = ?", self.row_of(target), study["id"]
+            "UPDATE studies SET patient = ? WHERE id = ?",
+            self._announced.row_of(target),
+            study["id"],
         )
         self._system.db.run(
             "INSERT OR REPLACE INTO study_identities VALUES (?, ?, ?, ?)",
@@ -433,20 +270,10 @@ class Corrections:
         )
         return "studies", int(study["id"]), "patient", before
 
-    def row_of(self, patient: Patient) -> int:
-        """Return the row of a patient in the index, made if no images have come yet."""
-        row = self._system.db.value(
-            "SELECT id FROM patients WHERE patient_id = ? AND issuer = ?",
-            *(patient.patient_id, patient.issuer),
-        )
-        if row is not None:
-            return int(row)
-        return self._system.db.insert("patients", **patient_columns(patient))
-
     def _noted(self, correction: Correction, number: int, who: str, reason: str) -> Correction:
         shown = "; ".join(f"{what}: {b} → {a}" for what, b, a in correction.changes)
         text = f"correction {number} by {who}: {shown} ({reason})"
-        self.note(text, correction.study_uid)
+        self._ledger.note(text, correction.study_uid)
         return Correction(number, *list(vars(correction).values())[1:])
 
 

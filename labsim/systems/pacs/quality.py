@@ -12,9 +12,10 @@ from labsim.systems.facility import System
 from labsim.systems.pacs.announced import Announced
 from labsim.systems.pacs.arrival import Arrival
 from labsim.systems.pacs.checks import CHECKS, Seen
-from labsim.systems.pacs.corrections import Correction, Corrections
+from labsim.systems.pacs.corrections import Corrections
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
+from labsim.systems.pacs.ledger import Correction, Ledger
 from labsim.systems.pacs.rejection import Rejections
 from labsim.systems.pacs.routes import Routes
 from labsim.systems.pacs.sending import Sending
@@ -53,7 +54,7 @@ class QualityControl:
     ----------
     system : System
         The PACS.
-    index, files, announced, corrections, rejections, sending, routes
+    index, files, announced, corrections, ledger, rejections, sending, routes
         Parts of it.
     """
 
@@ -64,6 +65,7 @@ class QualityControl:
         files: FileStore,
         announced: Announced,
         corrections: Corrections,
+        ledger: Ledger,
         rejections: Rejections,
         sending: Sending,
         routes: Routes,
@@ -73,6 +75,7 @@ class QualityControl:
         self._files = files
         self._announced = announced
         self._corrections = corrections
+        self._ledger = ledger
         self._rejections = rejections
         self._sending = sending
         self._routes = routes
@@ -300,7 +303,7 @@ class QualityControl:
             *(study_uid, sop_uid, rule, why, state, self._system.now()),
         )
         if new:
-            self._corrections.note(f"quality control, {state}: {why}", study_uid)
+            self._ledger.note(f"quality control, {state}: {why}", study_uid)
 
     # Rows
 
@@ -334,7 +337,7 @@ class QualityControl:
             [(state, decision, self._system.now(), item["id"]) for item in items],
         )
         for item in items:
-            self._corrections.note(
+            self._ledger.note(
                 f"quality control, {state}: {item['why']} ({decision})", item["study_uid"]
             )
 

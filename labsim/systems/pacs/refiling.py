@@ -20,9 +20,9 @@ from labsim.errors import ConfigurationError, NotFound
 from labsim.ids import make_uid
 from labsim.systems.facility import System, text_of
 from labsim.systems.pacs.announced import Announced
-from labsim.systems.pacs.corrections import Correction, Corrections
 from labsim.systems.pacs.index import Index, Instance
 from labsim.systems.pacs.key_objects import REJECTION_TITLES
+from labsim.systems.pacs.ledger import Correction, Ledger
 from labsim.systems.pacs.overlay import Amendment, amend
 from labsim.systems.pacs.rejection import Rejections
 from labsim.systems.pacs.sending import Sending
@@ -50,7 +50,7 @@ class Refiling:
         The PACS.
     own_title : str
         Its AE title.
-    index, announced, corrections, visibility, sending, storing, rejections
+    index, announced, ledger, visibility, sending, storing, rejections
         Parts of it.
     """
 
@@ -60,7 +60,7 @@ class Refiling:
         own_title: str,
         index: Index,
         announced: Announced,
-        corrections: Corrections,
+        ledger: Ledger,
         visibility: Visibility,
         sending: Sending,
         storing: Storing,
@@ -70,7 +70,7 @@ class Refiling:
         self._own_title = own_title
         self._index = index
         self._announced = announced
-        self._corrections = corrections
+        self._ledger = ledger
         self._visibility = visibility
         self._sending = sending
         self._storing = storing
@@ -127,9 +127,7 @@ class Refiling:
         new = [found for uid in undo["new"] if (found := self._index.find(uid))]
         self._rejections.write(_WORKLIST, new, f"correction {number} taken back: {reason}")
         self._system.db.run("UPDATE corrections SET state = 'undone' WHERE id = ?", number)
-        self._corrections.note(
-            f"correction {number} taken back by {who}: {reason}", row["study_uid"]
-        )
+        self._ledger.note(f"correction {number} taken back by {who}: {reason}", row["study_uid"])
 
     def resume(self) -> None:
         """Finish what a stop has cut off: the same corrections give the same new UIDs."""
@@ -152,7 +150,7 @@ class Refiling:
         who: str,
         dry_run: bool,
     ) -> Correction:
-        self._corrections.require(reason)
+        self._ledger.require(reason)
         study_uid, into_uid = wanted[0].study_uid, target["StudyInstanceUID"]
         sop_uids = [instance.sop_uid for instance in wanted]
         before = {**self._of_study(study_uid), "StudyInstanceUID": study_uid}
@@ -162,12 +160,12 @@ class Refiling:
             if before.get(keyword, "") != value
         ]
         changes += [("series", uid, "new UID") for uid in {i.series_uid: None for i in wanted}]
-        changes += self._corrections.copies(sop_uids)
+        changes += self._ledger.copies(sop_uids)
         correction = Correction(0, kind, study_uid, into_uid, len(wanted), changes)
         if dry_run:
             return correction
         with self._system.db.transaction():
-            number = self._corrections.record(correction, who, reason)
+            number = self._ledger.record(correction, who, reason)
             begun = {"originals": sop_uids, "target": target, "new": []}
             self._system.db.run(
                 "UPDATE corrections SET undo = ? WHERE id = ?", json.dumps(begun), number
@@ -175,7 +173,7 @@ class Refiling:
         self._carry_out(number, wanted, target, reason)
         text = f"correction {number} by {who}: {kind} of {len(wanted)} images ({reason})"
         for uid in (study_uid, into_uid):
-            self._corrections.note(text, uid)
+            self._ledger.note(text, uid)
         return Correction(number, kind, study_uid, into_uid, len(wanted), changes)
 
     def _carry_out(
@@ -200,7 +198,7 @@ class Refiling:
             self._rejections.write(_WORKLIST, rest, reason)
         sop_uids = [instance.sop_uid for instance in wanted]
         new = [new_uids[uid] for uid in sop_uids]
-        self._corrections.finish(number, {"originals": sop_uids, "target": target, "new": new})
+        self._ledger.finish(number, {"originals": sop_uids, "target": target, "new": new})
 
     def _new_uids(self, number: int, wanted: list[Instance], study_uid: str) -> dict[str, str]:
         names = ("refiled", self._system.facility.seed, self._system.name, number)
@@ -217,9 +215,9 @@ class Refiling:
         ordered = self._announced.accession(accession) if accession else None
         patient = sample.patient
         if ordered is not None:
-            patient = self._corrections.patient(ordered["patient_id"])
+            patient = self._announced.required(ordered["patient_id"])
         if to_patient_id:
-            wanted = self._corrections.patient(to_patient_id)
+            wanted = self._announced.required(to_patient_id)
             if ordered is not None and _identity(wanted) != _identity(patient):
                 raise ConfigurationError(
                     f"Accession number {accession} was ordered for patient {patient.patient_id}, "

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from labsim.systems.facility import System
 from labsim.systems.pacs import (
     announced,
-    corrections,
+    ledger,
     overlay,
     prefetch,
     quality,
@@ -21,10 +21,11 @@ from labsim.systems.pacs import (
     visibility,
 )
 from labsim.systems.pacs.announced import Announced
-from labsim.systems.pacs.corrections import Correction, Corrections
+from labsim.systems.pacs.corrections import Corrections
 from labsim.systems.pacs.entities import Entities
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
+from labsim.systems.pacs.ledger import Correction, Ledger
 from labsim.systems.pacs.prefetch import Prefetch
 from labsim.systems.pacs.quality import QualityControl
 from labsim.systems.pacs.refiling import Refiling
@@ -45,7 +46,7 @@ SCHEMA = (
     + send_queue.SCHEMA
     + routes.SCHEMA
     + prefetch.SCHEMA
-    + corrections.SCHEMA
+    + ledger.SCHEMA
     + overlay.SCHEMA
     + rejection.SCHEMA
     + quality.SCHEMA
@@ -95,16 +96,17 @@ class Stewardship(System):
         self.prefetch = Prefetch(
             *(self, own_title, entities, self._queue, shown, self._announced, self.prefetched)
         )
-        self._corrections = Corrections(self, self._announced, self._queue)
+        self._ledger = Ledger(self, self._queue)
+        self._corrections = Corrections(self, self._announced, self._ledger)
         self._rejections = Rejections(
             *(self, own_title, index, storing, self._queue, shown, sending)
         )
         self._refiling = Refiling(
-            *(self, own_title, index, self._announced, self._corrections),
+            *(self, own_title, index, self._announced, self._ledger),
             *(shown, sending, storing, self._rejections),
         )
         self.qc = QualityControl(
-            *(self, index, files, self._announced, self._corrections),
+            *(self, index, files, self._announced, self._corrections, self._ledger),
             *(self._rejections, sending, self.routes),
         )
         storing.on_indexed += [self._rejections.arrived, self.qc.arrived, self.routes.arrived]
@@ -259,16 +261,16 @@ class Stewardship(System):
         ConfigurationError
             If it is taken back already, or a later one has to be taken back first.
         """
-        row = self._corrections.get(number)
+        row = self._ledger.get(number)
         if row["into_uid"]:
-            self._corrections.require(reason)
+            self._ledger.require(reason)
             self._refiling.undo(number, row, reason, who)
         else:
             self._corrections.undo(number, reason=reason, who=who)
 
     def corrections(self) -> Table:
         """Return every correction: what, who, when, why, and whether it was taken back."""
-        return self._corrections.table()
+        return self._ledger.table()
 
     # Rejection and key images
 

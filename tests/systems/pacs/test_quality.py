@@ -205,14 +205,22 @@ def test_a_held_study_is_not_seen_and_not_sent_on(archive: Hospital, held: str) 
 
 
 def test_what_is_only_listed_is_seen_and_sent_on(
-    archive: Hospital, send: Send, image: Image, patient: Patient, procedure: Procedure
+    archive: Hospital,
+    station: Station,
+    send: Send,
+    image: Image,
+    patient: Patient,
+    procedure: Procedure,
 ) -> None:
-    archive.pacs.routes.add("all", "READER")
-    send(archive, taken(image, patient, procedure, AccessionNumber="B1"))
-    assert len(archive.tools.findscu(StudyInstanceUID=procedure.study_uid)) == 1
-    assert len(archive.pacs.queue()) == 1
-    archive.pacs.qc.release(procedure.study_uid)
-    assert len(archive.pacs.queue()) == 1  # not sent again
+    with station(archive, "READER") as reader:
+        archive.pacs.routes.add("all", "READER")
+        send(archive, taken(image, patient, procedure, AccessionNumber="B1"))
+        assert len(archive.tools.findscu(StudyInstanceUID=procedure.study_uid)) == 1
+        archive.pacs.retry()
+        assert len(reader.images) == 1
+        archive.pacs.qc.release(procedure.study_uid)
+        archive.pacs.retry()
+        assert len(reader.images) == 1  # not sent again
 
 
 def test_what_was_released_is_seen_and_sent_on(

@@ -245,9 +245,11 @@ def test_a_silent_destination_keeps_no_other_waiting(
     archive.pacs.register_ae("SILENT", host="127.0.0.1", port=silent_port)
     archive.pacs.routes.add("silent", "SILENT")
     with station(archive, "READER"):
-        archive.pacs.routes.add("reader", "READER")
+        archive.pacs.routes.add("to the reader", "READER")
         send(archive, image())
-        heard(archive, "1 images sent to READER: reader")
+        heard(archive, "1 images sent to READER: to the reader")
+        summaries = [event.summary for event in archive.journal.events(source="pacs")]
+        assert not any("wait for SILENT" in summary for summary in summaries)
     assert ("silent", "SILENT", 1, "waiting") in states(archive)
 
 
