@@ -155,14 +155,15 @@ def test_a_key_in_another_character_set_finds_the_same_name(ask: Ask) -> None:
 def test_a_name_is_looked_up_in_the_index_of_each_group(
     clinic: Hospital, ask: Ask, monkeypatch: pytest.MonkeyPatch, name: str, indices: set[str]
 ) -> None:
+    shown = clinic.pacs.visibility.database("TOOLS")
     asked: list[tuple[str, tuple[Any, ...]]] = []
-    rows = clinic.pacs.db.rows
+    rows = shown.rows
 
     def seen(sql: str, *values: Any) -> list[Any]:
         asked.append((sql, values))
         return rows(sql, *values)
 
-    monkeypatch.setattr(clinic.pacs.db, "rows", seen)
+    monkeypatch.setattr(shown, "rows", seen)
     found = ask("STUDY", SpecificCharacterSet="ISO_IR 192", PatientName=name, AccessionNumber="")
     assert accessions(found) == ["Y1"]
     sql, values = next((sql, values) for sql, values in asked if "_key GLOB" in sql)

@@ -141,6 +141,14 @@ def test_who_has_the_right_sees_all_with_the_note(
         archive.pacs.visibility.grant("NOBODY")
 
 
+def test_what_is_rejected_goes_on_no_disc(
+    archive: Hospital, images: list[FileDataset], tmp_path: Path
+) -> None:
+    archive.pacs.reject(images[0].SOPInstanceUID)
+    disc = archive.pacs.export(tmp_path / "disc", study_uids=[STUDY], web=False)
+    assert {uid for _, uid in disc.files} == {i.SOPInstanceUID for i in images[1:3]}
+
+
 def test_nobody_is_promised_what_is_rejected(archive: Hospital, images: list[FileDataset]) -> None:
     archive.pacs.reject(images[0].SOPInstanceUID)
     references = [(str(CTImageStorage), str(i.SOPInstanceUID)) for i in images[:2]]

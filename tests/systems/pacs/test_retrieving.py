@@ -572,7 +572,7 @@ def test_an_error_of_the_archive_is_no_success(
     def broken(*_: Any) -> None:
         raise ValueError("out of order")
 
-    monkeypatch.setattr(clinic.pacs._index, "instances", broken)
+    monkeypatch.setattr(clinic.pacs.visibility.index("TOOLS"), "instances", broken)
     before = clinic.journal.all()[-1].seq
     for model in (STUDY_ROOT_GET, STUDY_ROOT_MOVE):
         if model == STUDY_ROOT_GET:
