@@ -47,6 +47,7 @@ CREATE TABLE IF NOT EXISTS rejections (
     state       TEXT NOT NULL,      -- rejected, taken back
     PRIMARY KEY (sop_uid, note_uid)
 );
+CREATE INDEX IF NOT EXISTS rejections_by_note ON rejections (note_uid);
 CREATE TABLE IF NOT EXISTS rejection_policies (
     title   TEXT PRIMARY KEY,       -- code
     meaning TEXT NOT NULL,

@@ -21,12 +21,13 @@ CREATE TABLE IF NOT EXISTS hidden_readers (
 """
 # Names without a schema are looked up in "temp" first, so these stand before the tables.
 _VIEWS = """
-CREATE TEMP VIEW instances AS SELECT * FROM main.instances
-WHERE sop_uid NOT IN (
-    SELECT sop_uid FROM main.rejections JOIN main.rejection_policies USING (title)
-    WHERE state = 'rejected' AND hide = 1
-    UNION SELECT note_uid FROM main.rejections JOIN main.rejection_policies USING (title)
-    WHERE hide = 1)
+CREATE TEMP VIEW instances AS SELECT * FROM main.instances i
+WHERE NOT EXISTS (
+    SELECT 1 FROM main.rejections JOIN main.rejection_policies USING (title)
+    WHERE sop_uid = i.sop_uid AND state = 'rejected' AND hide = 1)
+AND NOT EXISTS (
+    SELECT 1 FROM main.rejections JOIN main.rejection_policies USING (title)
+    WHERE note_uid = i.sop_uid AND hide = 1)
 AND series NOT IN (
     SELECT se.id FROM main.qc_items q JOIN main.studies st ON st.study_uid = q.study_uid
     JOIN main.series se ON se.study = st.id WHERE q.state = 'held');

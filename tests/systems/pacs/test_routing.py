@@ -156,7 +156,7 @@ def test_what_a_destination_missed_waits_until_it_is_up(
     archive.pacs.routes.add("all", "READER")
     images = [image(), image()]
     send(archive, *images)
-    heard(archive, "wait for READER, again in 10 s: PACS → READER")
+    heard(archive, "2 images wait for READER")
     assert {(row[0], row[5]) for row in archive.pacs.queue()} == {("all", "waiting")}
     assert all("refused the TCP connection" in row[7] for row in archive.pacs.queue())
     with station(archive, "READER", port) as reader:
