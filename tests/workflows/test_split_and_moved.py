@@ -106,7 +106,8 @@ def test_a_study_of_the_wrong_patient_is_caught_moved_and_released(
         assert reader.images == []
         assert department.tools.findscu(StudyInstanceUID=moeller.study_uid) == []
         assert pacs.qc.reasons(moeller.study_uid) == [
-            f"ordered for patient {moeller.patient_id}, came for {vega.patient_id}"
+            f"ordered for patient {moeller.patient_id}^^^HILLSIDE, "
+            f"came for {vega.patient_id}^^^HILLSIDE"
         ]
         pacs.move_study(moeller.study_uid, moeller.patient_id, reason="wrong name typed in")
         pacs.retry()

@@ -495,6 +495,7 @@ class Pacs(Stewardship):
             )
             self._ordered(message, patient)
             self._reconciling.reconcile(study_uid)
+            self.qc.look_again(study_uid)
 
     def _take_merge(self, message: Message) -> None:
         """Take in ADT^A40 (RAD-12): file the studies of one patient under another."""

@@ -7,6 +7,7 @@ import sqlite3
 from labsim.database import Database
 from labsim.errors import NotFound
 from labsim.systems.catalogue import examinations
+from labsim.systems.messages import number_of
 from labsim.systems.pacs.index import patient_columns
 from labsim.systems.records import Patient
 
@@ -64,8 +65,11 @@ class Announced:
         return self._db.row("SELECT * FROM expected_studies WHERE study_uid = ?", study_uid)
 
     def accession(self, accession: str) -> sqlite3.Row | None:
-        """Return the order of an accession number."""
-        return self._db.row("SELECT * FROM expected_studies WHERE accession = ?", accession)
+        """Return the order of an accession number; one study may be for several."""
+        return self._db.row(
+            "SELECT * FROM expected_studies WHERE instr('\\' || accession || '\\', ?)",
+            f"\\{accession}\\",
+        )
 
     def patient(self, patient_id: str, issuer: str) -> Patient | None:
         """Return a patient as the archive files them, else as an order named them.
@@ -91,7 +95,7 @@ class Announced:
         NotFound
             If neither images nor orders have named them.
         """
-        number, issuer = identity(patient_id, self._issuer)
+        number, issuer = number_of(patient_id, self._issuer)
         known = self.patient(number, issuer)
         if known is None:
             raise NotFound(
@@ -115,6 +119,10 @@ class Announced:
         known = "SELECT 1 FROM announced_patients WHERE patient_id = ?"
         return self._db.row(known, patient_id) is not None
 
+    def ordered(self, order: sqlite3.Row) -> tuple[str, str]:
+        """Return whom an order is for, after all merges."""
+        return self.kept(order["patient_id"], order["issuer"])
+
     def kept(self, patient_id: str, issuer: str = "") -> tuple[str, str]:
         """Return the identity that stayed after all merges."""
         identity = patient_id, issuer or self._issuer
@@ -128,9 +136,3 @@ class Announced:
                 break
             seen.add(identity)
         return identity
-
-
-def identity(patient_id: str, issuer: str) -> tuple[str, str]:
-    """Return number and issuer of ``"NUMBER"`` or ``"NUMBER^^^ISSUER"`` (HL7 CX)."""
-    number, _, given = patient_id.partition("^^^")
-    return number.strip(), given.strip() or issuer

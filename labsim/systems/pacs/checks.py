@@ -70,17 +70,21 @@ def patient_differs(seen: Seen) -> str:
         order = seen.orders.accession(seen.filed["accession"]) if seen.filed["accession"] else None
     if order is None:
         return ""
-    ordered = seen.orders.kept(order["patient_id"])[0]
-    if ordered == seen.filed["patient_id"]:
+    ordered, issuer = seen.orders.ordered(order)
+    # Many images name no issuer; one that is named has to be the right one.
+    if ordered == seen.filed["patient_id"] and seen.filed["issuer"] in ("", issuer):
         return ""
-    return f"ordered for patient {ordered}, came for {seen.filed['patient_id']}"
+    came = "^^^".join(filter(None, (seen.filed["patient_id"], seen.filed["issuer"])))
+    return f"ordered for patient {ordered}^^^{issuer}, came for {came}"
 
 
 def accession_differs(seen: Seen) -> str:
     """Compare the accession number with the one of the order."""
     came, order = seen.filed["accession"], seen.orders.study(seen.filed["study_uid"])
-    if order is not None and order["accession"] != came:
-        return f"ordered as {order['accession']}, came as {came or '(none)'}"
+    # A study for several examinations has none, or one of theirs (PS3.17 J.4.1).
+    ordered = order["accession"].split("\\") if order is not None else [came]
+    if came not in ordered and (came or len(ordered) == 1):
+        return f"ordered as {' and '.join(ordered)}, came as {came or '(none)'}"
     other = seen.orders.accession(came) if came else None
     if other is not None and other["study_uid"] != seen.filed["study_uid"]:
         return f"accession number {came} was announced for another study"

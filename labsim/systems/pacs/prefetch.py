@@ -13,6 +13,7 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 
 from labsim.systems.facility import System
+from labsim.systems.order_messages import priority_of, study_of
 from labsim.systems.pacs import prefetch_rules
 from labsim.systems.pacs.announced import Announced
 from labsim.systems.pacs.entities import Entities
@@ -80,14 +81,15 @@ class Prefetch(PrefetchRules):
         Parameters
         ----------
         message : Message
-            With OBR and ZDS, as of IHE RAD-4.
+            ORM^O01 or OMI^O23, as of IHE RAD-4.
         patient_id, issuer : str
             Who will come.
         """
-        study_uid = message["ZDS-1.1"]
+        numbers = study_of(message)
+        study_uid, accession = numbers.study_uid, numbers.accession
         modality, part = self._announced.examination(message["OBR-4.1"])
         modality = message["OBR-24"] or modality
-        stat = "S" in (message["ORC-7.6"], message["OBR-27.6"])
+        stat = priority_of(message) == "S"
         done = "SELECT 1 FROM prefetches WHERE study_uid = ? AND rule = ?"
         for rule in self.all():
             wanted = fnmatchcase(modality, rule.modality) and fnmatchcase(part, rule.body_part)
@@ -99,7 +101,7 @@ class Prefetch(PrefetchRules):
                     "prefetches",
                     rule=rule.name,
                     study_uid=study_uid,
-                    accession=message["OBR-18"],
+                    accession=accession,
                     patient_id=patient_id,
                     prior_uid=prior,
                     destination=rule.destination,
@@ -109,9 +111,7 @@ class Prefetch(PrefetchRules):
             for prior in priors:
                 self._bring(rule, prior, "HIGH" if stat else rule.priority)
             text = f"prefetch {rule.name}: {why}"
-            self._system.note(
-                text, accession=message["OBR-18"], study_uid=study_uid, patient_id=patient_id
-            )
+            self._system.note(text, accession=accession, study_uid=study_uid, patient_id=patient_id)
 
     def prefetches(self) -> Table:
         """Return what each order has brought, how far it went, and if nothing, why."""

@@ -211,11 +211,13 @@ class QualityControl:
                 "Use hospital.pacs.qc.correct(study_uid, patient_id=…, accession=…, reason=…).",
             )
         filed = self._filed(study_uid)
-        ordered = self._announced.kept(order["patient_id"])
+        ordered = self._announced.ordered(order)
+        several = "\\" in order["accession"]
+        right = ordered == (filed["patient_id"], filed["issuer"])
         return self.correct(
             study_uid,
-            patient_id="" if ordered[0] == filed["patient_id"] else "^^^".join(ordered),
-            accession=order["accession"],
+            patient_id="" if right else "^^^".join(ordered),
+            accession="" if several else order["accession"],
             reason=reason,
             who=who,
         )

@@ -32,7 +32,8 @@ class Reconciling:
         self._system = system
         self._db = system.db
         self._corrections = corrections
-        storing.on_indexed.append(self._arrived)
+        # Before quality control compares a study with its order.
+        storing.on_indexed.insert(0, self._arrived)
 
     def announce(self, study_uid: str, accession: str, patient: Patient, description: str) -> None:
         """Keep that a study will come, or has come, for an examination.

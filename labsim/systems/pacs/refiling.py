@@ -215,7 +215,7 @@ class Refiling:
         ordered = self._announced.accession(accession) if accession else None
         patient = sample.patient
         if ordered is not None:
-            patient = self._announced.required(ordered["patient_id"])
+            patient = self._announced.required(f"{ordered['patient_id']}^^^{ordered['issuer']}")
         if to_patient_id:
             wanted = self._announced.required(to_patient_id)
             if ordered is not None and _identity(wanted) != _identity(patient):

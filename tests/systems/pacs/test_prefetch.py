@@ -188,28 +188,38 @@ def test_slow_storage_is_told_of_each_prior(
     assert staged == [old.StudyInstanceUID]
 
 
-@pytest.mark.parametrize(("order_priority", "sent_with"), [("S", 1), ("R", 2)])
+@pytest.mark.parametrize(
+    ("message_type", "segments", "sent_with"),
+    [
+        ("ORM^O01", [("OBR", {27: "1^^^^^S"}), ("ZDS", {1: "1.2.3.4^100^Application^DICOM"})], 1),
+        ("ORM^O01", [("OBR", {27: "1^^^^^R"}), ("ZDS", {1: "1.2.3.4^100^Application^DICOM"})], 2),
+        ("OMI^O23", [("TQ1", {9: "S"}), ("OBR", {}), ("IPC", {1: "A9", 3: "1.2.3.4"})], 1),
+        ("OMI^O23", [("TQ1", {9: "R"}), ("OBR", {}), ("IPC", {1: "A9", 3: "1.2.3.4"})], 2),
+    ],
+)
 def test_a_stat_order_brings_its_priors_first(
     archive: Hospital,
     send: Send,
     image: Image,
     mllp: Callable[[Hospital, str, str], list[str]],
-    order_priority: str,
+    message_type: str,
+    segments: list[tuple[str, dict[int, str]]],
     sent_with: int,
 ) -> None:
     patient = archive.his.register_patient("Vega^Ines")
     send(archive, prior(image, patient))
     archive.pacs.prefetch.add("chest", "READER", priority="LOW")
+    exam = {"OBR": {4: "CTTHORAX^CT thorax^L", 18: "A9"}}
     message = Message.build(
-        Header(("RIS", "Y"), ("PACS", "Y"), "ORM^O01", "STAT1", archive.journal.now()),
+        Header(("RIS", "Y"), ("PACS", "Y"), message_type, "STAT1", archive.journal.now()),
         segment("PID", {3: f"{patient.patient_id}^^^{patient.issuer}", 5: patient.name}),
         segment("ORC", {1: "NW", 2: "ORD9^HIS"}),
-        segment("OBR", {4: "CTTHORAX^CT thorax^L", 18: "A9", 27: f"1^^^^^{order_priority}"}),
-        segment("ZDS", {1: "1.2.3.4^100^Application^DICOM"}),
+        *(segment(kind, fields | exam.get(kind, {})) for kind, fields in segments),
     )
     assert mllp(archive, "pacs", message.text)[1].startswith("MSA|AA")
     [row] = archive.pacs.db.rows("SELECT DISTINCT priority FROM send_queue")
     assert row["priority"] == sent_with
+    assert [row[0] for row in archive.pacs.prefetches()] == ["A9"]
 
 
 def test_the_same_order_again_brings_nothing_twice(

@@ -12,6 +12,7 @@ from pydicom.tag import Tag
 
 from labsim import Hospital
 from labsim.errors import ConfigurationError, NotFound
+from labsim.ids import make_uid
 from labsim.systems.pacs import checks
 from labsim.systems.records import Patient, Procedure
 from labsim.wire.network import free_port
@@ -76,9 +77,17 @@ def test_what_is_as_ordered_is_not_listed(
 @pytest.mark.parametrize(
     ("rule", "attributes", "why"),
     [
-        ("patient differs", {"PatientID": "P9"}, "ordered for patient P000001, came for P9"),
+        (
+            "patient differs",
+            {"PatientID": "P9"},
+            "ordered for patient P000001^^^RIVERSIDE, came for P9^^^RIVERSIDE",
+        ),
+        (
+            "patient differs",
+            {"IssuerOfPatientID": "HILLSIDE"},
+            "ordered for patient P000001^^^RIVERSIDE, came for P000001^^^HILLSIDE",
+        ),
         ("accession differs", {"AccessionNumber": "B1"}, "ordered as A0000001, came as B1"),
-        ("accession differs", {"AccessionNumber": ""}, "ordered as A0000001, came as (none)"),
         (
             "accession differs",
             {"StudyInstanceUID": "1.2.3"},
@@ -153,6 +162,20 @@ def test_an_image_with_text_in_no_character_set_is_listed(
     send(archive, made)
     why = "Institution Name is not in no character set"
     assert listed(archive) == [("character set", why, "listed")]
+
+
+@pytest.mark.parametrize("accession", ["", "A0000001", "A7"])
+def test_a_study_for_two_examinations_has_no_number_or_one_of_theirs(
+    archive: Hospital,
+    send: Send,
+    image: Image,
+    patient: Patient,
+    procedure: Procedure,
+    accession: str,
+) -> None:
+    archive.pacs._reconciling.announce(procedure.study_uid, "A7", patient, "CT abdomen")
+    send(archive, taken(image, patient, procedure, AccessionNumber=accession))
+    assert listed(archive) == []
 
 
 def test_what_the_index_refuses_is_listed(archive: Hospital, send: Send, image: Image) -> None:
@@ -279,6 +302,32 @@ def test_a_move_lets_it_through(
     archive.pacs.move_study(held, patient.patient_id, reason="and that")
     assert listed(archive) == []
     assert len(archive.tools.findscu(StudyInstanceUID=held)) == 1
+
+
+def test_an_order_that_comes_later_lets_it_through(
+    archive: Hospital, send: Send, image: Image, patient: Patient, heard: Heard
+) -> None:
+    archive.pacs.qc.set_rule("unannounced", hold=True)
+    placed = archive.his.place_order(patient.patient_id)
+    uid = make_uid("study", 7, 1)  # as the RIS will give it
+    send(archive, image(
+        StudyInstanceUID=uid, PatientID=patient.patient_id, IssuerOfPatientID="RIVERSIDE",
+        AccessionNumber="",
+    ))  # fmt: skip
+    assert archive.tools.findscu(StudyInstanceUID=uid) == []
+    assert archive.ris.schedule(placed.placer_order).study_uid == uid
+    heard(archive, "quality control, fixed: no order has announced this study")
+    [study] = archive.tools.findscu(StudyInstanceUID=uid, AccessionNumber="")
+    assert study.AccessionNumber == "A0000001"
+
+
+def test_a_study_that_came_without_a_number_gets_the_one_of_its_order(
+    archive: Hospital, send: Send, image: Image, patient: Patient, procedure: Procedure
+) -> None:
+    send(archive, taken(image, patient, procedure, AccessionNumber=""))
+    assert listed(archive, decided=True) == []
+    [study] = archive.tools.findscu(StudyInstanceUID=procedure.study_uid, AccessionNumber="")
+    assert study.AccessionNumber == procedure.accession
 
 
 def test_a_merge_of_patients_is_no_mismatch(
