@@ -21,6 +21,7 @@ from labsim.errors import ConfigurationError, HospitalInUse, LabError
 from labsim.exam import Exam
 from labsim.journal import Event, Journal
 from labsim.site import Site
+from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
 from labsim.systems.facility import Endpoint, Facility, System
 from labsim.systems.his import His
@@ -183,6 +184,11 @@ class Hospital:
     def importer(self) -> Importer:
         """Where discs from other hospitals are read."""
         return self._system("importer", Importer)
+
+    @property
+    def audit(self) -> AuditRepository:
+        """The audit repository, at a site that has one."""
+        return self._system("audit", AuditRepository)
 
     @property
     def engine(self) -> Engine:
@@ -377,7 +383,10 @@ class Hospital:
         self.network.publish(Address(desk.host, desk.dicom_port), move_port)
         self.tools = Tools(desk.ae_title, move_port, self.journal, self.network, self.endpoints)
         self._name_peers()
+        audit = self.site.audit
         make: list[Callable[[], System]] = [
+            # First, and so stopped last: the others report their own end to it.
+            *([partial(AuditRepository, audit, facility)] if audit is not None else []),
             *([lambda: Engine(self.site, facility)] if self.site.engine else []),
             lambda: His(self.site, facility),
             lambda: Ris(self.site, facility),
@@ -431,6 +440,7 @@ class Hospital:
         known |= {"engine.mllp"} if self.site.engine else set()
         known |= {f"{modality.name}.dicom" for modality in self.site.modalities}
         known |= {"importer.dicom"} if self.site.importer else set()
+        known |= {"audit.syslog"} if self.site.audit is not None else set()
         for place, port in self._ports.items():
             if place not in known:
                 raise ConfigurationError(
