@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ from labsim.systems.facility import Endpoint, Facility, System
 from labsim.systems.his import His
 from labsim.systems.importer import Importer
 from labsim.systems.modality import Modality
-from labsim.systems.pacs import Pacs
+from labsim.systems.pacs import Pacs, backup
 from labsim.systems.ris import Ris
 from labsim.table import Table
 from labsim.tools import Tools
@@ -357,6 +358,51 @@ class Hospital:
                 self._undo.pop()
                 fault = self.faults.pop()
                 self.journal.record("trainer", "state", f"fault taken back: {fault.title}")
+
+    def restore_pacs(
+        self, folder: Path | str, snapshot: int | None = None, *, only: backup.Part = "all"
+    ) -> Pacs:
+        """Take the PACS down, put a backup in its place, and start it again.
+
+        Parameters
+        ----------
+        folder : Path or str
+            Where `Pacs.backup` wrote.
+        snapshot : int, optional
+            Which one; the last if left out.
+        only : str
+            ``"all"``, or half of it: ``"index"`` or ``"files"``.
+
+        Returns
+        -------
+        Pacs
+            As it runs now, on the same ports. What was stored after the
+            backup is gone; `Pacs.consistency` shows what does not agree.
+
+        Raises
+        ------
+        AccessDenied
+            If whoever is at the PACS may not repair.
+        ConfigurationError
+            If the backup is damaged or another hospital's; the PACS runs on then.
+        NotFound
+            If there is none.
+        """
+        old = self.pacs
+        old.access.require("repair", "restore")
+        folder = Path(folder).absolute()
+        number = backup.sound(folder, snapshot, self.site.issuer)
+        ports = {f"pacs.{e.protocol}": e.local.port for e in old.endpoints}
+        facility = replace(old.facility, ports={**old.facility.ports, **ports})
+        old.stop()
+        taken_at = backup.restore(folder, number, old.folder, only)
+        new = Pacs(self.site, facility)
+        self._opened.callback(new.stop)
+        self.systems["pacs"] = new
+        new.start()
+        new.resume()
+        new.note(f"restored from the backup of {taken_at} ({only})")
+        return new
 
     def __repr__(self) -> str:
         if not self.running:

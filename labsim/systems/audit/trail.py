@@ -96,6 +96,11 @@ class AuditTrail:
         if repository is not None:
             system.db.run(SCHEMA)
 
+    @property
+    def kept(self) -> bool:
+        """Whether the hospital has a repository."""
+        return self._repository is not None
+
     # Sending
 
     def record(

@@ -27,18 +27,22 @@ from labsim.systems.facility import Facility, text_of
 from labsim.systems.messages import UPDATES, patient_of, prior_of
 from labsim.systems.order_messages import study_of
 from labsim.systems.pacs import (
+    backup,
     commitment,
     documents,
     entities,
     index,
     negotiation,
+    operations,
     settings,
     stewardship,
 )
+from labsim.systems.pacs.access import needs
 from labsim.systems.pacs.entities import Entities, Entity
 from labsim.systems.pacs.exporting import Exporting
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
+from labsim.systems.pacs.operations import Operated
 from labsim.systems.pacs.overlay import Overlay
 from labsim.systems.pacs.reconciling import Reconciling
 from labsim.systems.pacs.retrieving import TOP_LEVEL, Retrieving
@@ -62,6 +66,7 @@ _SCHEMA = (
     + commitment.SCHEMA
     + settings.SCHEMA
     + stewardship.SCHEMA
+    + operations.SCHEMA
     + """
 CREATE TABLE IF NOT EXISTS expected_studies (
     study_uid    TEXT PRIMARY KEY,
@@ -75,7 +80,7 @@ CREATE TABLE IF NOT EXISTS expected_studies (
 )
 
 
-class Pacs(Stewardship):
+class Pacs(Operated, Stewardship):
     """Stores images, answers queries, sends images, promises to keep them.
 
     Parameters
@@ -111,7 +116,10 @@ class Pacs(Stewardship):
         self._exporting = Exporting(self, self.visibility.index(""), sending.dataset)
         self._steward(site.pacs.ae_title, self._dicom, *parts, self._storing, sending)
         self._reconciling = Reconciling(self, self._corrections, self._storing)
-        self._storing.repair()
+        self.operate(site, *parts, self._storing)
+        self._retrieving.fetch = self.storage.fetched
+        if not backup.just_restored(self.folder):  # else it is the administrator's to mend
+            self._storing.repair()
 
     def start(self) -> None:
         """Listen for DICOM associations and for HL7 orders and updates."""
@@ -125,6 +133,7 @@ class Pacs(Stewardship):
                 (evt.EVT_C_FIND, self._retrieving.find),
                 (evt.EVT_SOP_EXTENDED, negotiation.answer),
                 (evt.EVT_N_ACTION, self._commit_requested),
+                *self.auditing.observers(),
             ],
             services={C_MOVE: retrieve, C_GET: retrieve},
             admit=self._admit,
@@ -141,9 +150,11 @@ class Pacs(Stewardship):
             self.fixed_port("mllp"),
         )
         self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
+        self.trail.application(started=True)
 
     def resume(self) -> None:
-        """Take up what waited: corrections, sending, and the reports of commitments."""
+        """Take up what waited: corrections, sending, commitments and audit messages."""
+        self.trail.resume()
         self._take_up()
         for transaction_uid, requested_by, references in commitment.waiting(self.db):
             self.worker.submit(self._report_commitment, transaction_uid, requested_by, references)
@@ -155,10 +166,15 @@ class Pacs(Stewardship):
         self._hl7.close()
         self._queue.close()
         self.visibility.close()
+        if self._endpoints:
+            self.trail.application(started=False)
+            self._endpoints.clear()
+        self.trail.close()
         super().stop()
 
     # Configuration
 
+    @needs("configure")
     def register_ae(
         self,
         ae_title: str,
@@ -202,9 +218,10 @@ class Pacs(Stewardship):
             ae_title.strip(" "), host, port, may_store, may_query, transcode, preferred_syntax
         )
         self._entities.register(entity)
-        self.note(f"AE title {entity.ae_title} registered at {host}:{port}", kind="state")
+        self._reconfigured(f"AE title {entity.ae_title} registered at {host}:{port}")
         return entity
 
+    @needs("configure")
     def remove_ae(self, ae_title: str) -> Entity:
         """Let an application entity in no longer.
 
@@ -219,7 +236,7 @@ class Pacs(Stewardship):
             If it is not registered.
         """
         entity = self._entities.remove(ae_title)
-        self.note(f"AE title {ae_title} removed")
+        self._reconfigured(f"AE title {ae_title} removed")
         return entity
 
     def known_ae(self, ae_title: str) -> Entity | None:
@@ -291,35 +308,6 @@ class Pacs(Stewardship):
         )
         columns = ("patient ID", "name", "date", "accession", "study", "series", "images")
         return Table(columns, rows, "Studies in the PACS")
-
-    def consistency(self) -> Table:
-        """Compare the index with the files, and return what does not agree.
-
-        Returns
-        -------
-        Table
-            Entries whose file is missing or of another size, and files
-            without an entry; none if all is well.
-        """
-        entries = {
-            row["file"]: row
-            for row in self.db.rows(
-                "SELECT i.file, i.bytes, i.sop_uid, st.accession FROM instances i "
-                "JOIN series se ON se.id = i.series JOIN studies st ON st.id = se.study"
-            )
-        }
-        names = self._files.names()
-        problems = []
-        for name, row in sorted(entries.items()):
-            size = self._files.path(name).stat().st_size if name in names else None
-            if size is None:
-                problems.append(("file missing", row["accession"], row["sop_uid"], name))
-            elif size != row["bytes"]:
-                what = f"file has {size} bytes instead of {row['bytes']}"
-                problems.append((what, row["accession"], row["sop_uid"], name))
-        problems += [("no entry", "", "", name) for name in sorted(names - set(entries))]
-        caption = f"{len(entries)} entries, {len(names)} files, {len(problems)} problems"
-        return Table(("problem", "accession", "SOP Instance UID", "file"), problems, caption)
 
     def count(self, study_uid: str) -> int:
         """Return how many images of a study are in the archive."""
@@ -412,6 +400,10 @@ class Pacs(Stewardship):
             web=web,
             allow_many_patients=allow_many_patients,
         )
+
+    def _reconfigured(self, what: str) -> None:
+        self.note(what)
+        self.trail.alert("110128", what, by=self.trail.person(self.session.user))
 
     # Associations
 
