@@ -170,5 +170,3 @@ def test_closing_ends_an_open_connection(journal: Journal, receiver: Receiver) -
         receiver.listener.close()
         with pytest.raises(ConnectionResetError):
             door.recv(1)
-
-

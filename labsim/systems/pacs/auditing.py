@@ -50,7 +50,7 @@ class _Seen:
 
     stored: list[str] = field(default_factory=list)
     refused: list[tuple[Study, Patient, str]] = field(default_factory=list)
-    request: Any = None  # the last C-STORE request
+    request: tuple[Any, UID] = (None, UID(""))  # data set and syntax of the last C-STORE
     wanted: list[str] = field(default_factory=list)  # SOP Instance UIDs of a retrieve
     destination: str = ""
 
@@ -116,7 +116,8 @@ class Auditing:
     def _received(self, event: evt.Event) -> None:
         name, seen = type(event.message).__name__, _seen(event.assoc)
         if name == "C_STORE_RQ":
-            seen.request = event.message
+            # The data set itself: pynetdicom takes it from the message in a moment.
+            seen.request = event.message.data_set, _syntax(event)
         elif name == "C_FIND_RQ":
             self._queried(event)
         elif name in ("C_MOVE_RQ", "C_GET_RQ"):
@@ -162,7 +163,7 @@ class Auditing:
         if status == 0x0000:
             seen.stored.append(sop_uid)
             return
-        header = _dataset(seen.request, event.assoc)
+        header = _dataset(*seen.request)
         study = Study(
             text_of(header.get("StudyInstanceUID")) or "unknown",
             text_of(header.get("AccessionNumber")),
@@ -183,7 +184,7 @@ class Auditing:
     # Query and retrieve
 
     def _queried(self, event: evt.Event) -> None:
-        stream, syntax = event.message.data_set, _syntax(event.message, event.assoc)
+        stream, syntax = event.message.data_set, _syntax(event)
         query = stream.getvalue() if isinstance(stream, BytesIO) else b""
         sop_class = text_of(event.message.command_set.get("AffectedSOPClassUID"))
         subject = Subject(
@@ -200,7 +201,7 @@ class Auditing:
         self._trail.record("110112", "E", who, [subject])
 
     def _asked_for(self, event: evt.Event, seen: _Seen) -> None:
-        identifier = _dataset(event.message, event.assoc)
+        identifier = _dataset(event.message.data_set, _syntax(event))
         seen.destination = text_of(event.message.command_set.get("MoveDestination")).strip()
         level = text_of(identifier.get("QueryRetrieveLevel"))
         uids = {
@@ -252,18 +253,17 @@ def _title(association: Association) -> str:
     return str(association.requestor.ae_title).strip()
 
 
-def _syntax(message: Any, association: Association) -> UID:
-    for context in association.accepted_contexts:
-        if context.context_id == message.context_id:
+def _syntax(event: evt.Event) -> UID:
+    for context in event.assoc.accepted_contexts:
+        if context.context_id == event.message.context_id:
             return UID(context.transfer_syntax[0])
     return UID("")
 
 
-def _dataset(message: Any, association: Association) -> Dataset:
+def _dataset(stream: Any, syntax: UID) -> Dataset:
     """Return what can be read of a message's data set; nothing if it is broken in any way."""
-    syntax = _syntax(message, association)
     try:
-        data = BytesIO(message.data_set.getvalue())
+        data = BytesIO(stream.getvalue())
         dataset = decode(data, syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated)
         for keyword in _READ:  # turns each raw element into a value, or fails
             text_of(dataset.get(keyword))

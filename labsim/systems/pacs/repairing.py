@@ -50,7 +50,6 @@ class _Guard:
     may_drop: bool
     tables: set[str] = field(default_factory=set)
     refused: str = ""
-    _dropping: bool = False
 
     def __call__(self, action: int, first: str | None, second: str | None, *_: str | None) -> int:
         if action in _READS:
@@ -60,13 +59,13 @@ class _Guard:
         if action in _WRITES:
             return self._write(first or "")
         if action in _DROPS:
-            self._dropping = self.may_drop and not _is_protected(first or "")
-            return self._unless(not self._dropping, f"a DROP of {first}")
+            may = self.may_drop and not _is_protected(first or "")
+            return self._unless(not may, f"a DROP of {first}")
         return self._unless(True, "that kind of statement (ATTACH, PRAGMA, ALTER, CREATE …)")
 
     def _write(self, table: str) -> int:
-        if table in _SCHEMA_TABLES:
-            return self._unless(not self._dropping, "the schema")
+        if table in _SCHEMA_TABLES:  # as part of a DROP; SQLite itself refuses it otherwise
+            return self._unless(not self.may_drop, "the schema")
         self.tables.add(table)
         return self._unless(_is_protected(table), f"the table {table}")
 
