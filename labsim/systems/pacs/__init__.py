@@ -260,6 +260,7 @@ class Pacs(Operated, Stewardship):
         columns = ("AE title", "host", "port", "may store", "may query", "is sent", "transcode")
         return Table(columns, rows, "AE titles registered at the PACS")
 
+    @needs("configure")
     def configure_duplicates(self, policy: str) -> None:
         """Say what becomes of an instance whose SOP Instance UID is in the archive already.
 
@@ -280,8 +281,9 @@ class Pacs(Operated, Stewardship):
             If there is no such policy.
         """
         self._settings.set("duplicates", policy)
-        self.note(f"duplicates: {policy}")
+        self._reconfigured(f"duplicates: {policy}", "110131")
 
+    @needs("configure")
     def configure_hierarchy(self, *, strict: bool) -> None:
         """Say whether queries and retrievals must be hierarchical (PS3.4 C.4.1.2.1).
 
@@ -293,7 +295,8 @@ class Pacs(Operated, Stewardship):
             negotiated. At first they are not, as in most archives.
         """
         self._settings.set("strict_hierarchy", "yes" if strict else "no")
-        self.note(f"hierarchical requests {'required' if strict else 'not required'}")
+        what = f"hierarchical requests {'required' if strict else 'not required'}"
+        self._reconfigured(what, "110131")
 
     # What the archive holds
 
@@ -401,9 +404,10 @@ class Pacs(Operated, Stewardship):
             allow_many_patients=allow_many_patients,
         )
 
-    def _reconfigured(self, what: str) -> None:
+    def _reconfigured(self, what: str, kind: str = "110128") -> None:
+        """Note a change, and report it as one of the network configuration, or of another kind."""
         self.note(what)
-        self.trail.alert("110128", what, by=self.trail.person(self.session.user))
+        self.trail.alert(kind, what, by=self.trail.person(self.session.user))
 
     # Associations
 

@@ -203,6 +203,7 @@ def test_a_backup_of_other_times_restores_nothing(
 ) -> None:
     store(archive, 1)
     archive.pacs.backup(tmp_path)
+    archive.pacs.configure_duplicates("replace")
     store(archive, 1, PatientComments="sent again, and changed")
     name, path = damaged(archive, 1)
     rotten = path.read_bytes()

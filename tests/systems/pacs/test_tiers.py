@@ -219,14 +219,30 @@ def test_a_study_half_put_away_is_as_slow_as_its_slower_half(
     archive.pacs.storage.configure(idle_days=1)
     clock.advance(timedelta(days=2))
     archive.pacs.storage.run()
-    store(archive, 1, count=3)  # the two again, and a third: all online
+    archive.pacs.configure_duplicates("replace")
+    store(archive, 1, count=3, PatientComments="changed")  # the two, and a third: all online
     assert availability(archive, dial, keys, "STUDY", 1) == {"ONLINE"}
     clock.advance(timedelta(days=2))
     archive.pacs.storage.run()
-    store(archive, 1, count=1)
+    store(archive, 1, count=1, PatientComments="changed again")
     assert availability(archive, dial, keys, "STUDY", 1) == {"NEARLINE"}
     assert availability(archive, dial, keys, "IMAGE", 1) == {"ONLINE", "NEARLINE"}
     assert list(archive.pacs.consistency(deep=True)) == []
+
+
+@pytest.mark.parametrize("recalled", [False, True])
+def test_what_was_put_away_is_known_when_it_is_sent_again(
+    archive: Hospital, clock: ManualClock, store: Store, dial: Dial, keys: Keys, recalled: bool
+) -> None:
+    store(archive, 1)
+    archive.pacs.configure_duplicates("reject")
+    archive.pacs.storage.configure(idle_days=1)
+    clock.advance(timedelta(days=2))
+    archive.pacs.storage.run()
+    if recalled:
+        get(archive, dial, keys, 1)
+    store(archive, 1)  # the same content is success, however it is kept by now
+    assert files_of(archive, 1)[0].startswith("nearline/") != recalled
 
 
 def test_without_room_online_it_is_sent_from_where_it_is(
@@ -266,9 +282,10 @@ def test_a_full_archive_refuses_with_a700_and_says_so_once(
 
 
 def test_the_same_image_again_counts_once(archive: Hospital, store: Store) -> None:
-    store(archive, 1)
+    archive.pacs.configure_duplicates("replace")
+    store(archive, 1, PatientComments="before")
     used = archive.pacs._files.used(ONLINE)
-    store(archive, 1)
+    store(archive, 1, PatientComments="after.")
     assert archive.pacs._files.used(ONLINE) == used
     archive.pacs._files.measure()
     assert archive.pacs._files.used(ONLINE) == used
