@@ -394,6 +394,7 @@ class Hospital:
         number = backup.sound(folder, snapshot, self.site.issuer)
         ports = {f"pacs.{e.protocol}": e.local.port for e in old.endpoints}
         facility = replace(old.facility, ports={**old.facility.ports, **ports})
+        old.access.end_all()
         old.stop()
         taken_at = backup.restore(folder, number, old.folder, only)
         new = Pacs(self.site, facility)

@@ -20,13 +20,15 @@ from pynetdicom.association import Association
 from pynetdicom.dsutils import decode
 
 from labsim import Hospital
+from labsim.__main__ import describe
 from labsim.clock import ManualClock
 from labsim.errors import AccessDenied, ConfigurationError, LabError, NotFound
 from labsim.ids import make_uid
 from labsim.sop_classes import STUDY_ROOT_FIND, STUDY_ROOT_GET
 from labsim.systems.audit.message import AuditMessage, Code, Participant, Subject
 from labsim.systems.audit.rules import RULES, problems_of
-from labsim.wire.network import Address
+from labsim.systems.audit.trail import AuditTrail, Study
+from labsim.wire.network import Address, free_port
 from labsim.wire.syslog import SyslogMessage
 
 Dial = Callable[..., AbstractContextManager[Association]]
@@ -34,11 +36,6 @@ Image = Callable[..., FileDataset]
 Keys = Callable[..., Dataset]
 NOW = datetime(2026, 3, 2, 10, 30)
 SECRET = "correct horse"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(NOW)
 
 
 @pytest.fixture
@@ -269,6 +266,28 @@ def test_a_deleted_study_is_permanent_erasure(stored: Hospital) -> None:
     study = message.find("ParticipantObjectIdentification")
     assert study is not None
     assert study.get("ParticipantObjectDataLifeCycle") == "15"
+
+
+def test_any_system_may_keep_a_trail(hospital: Hospital) -> None:
+    trail = AuditTrail(hospital.his, hospital.site.audit, host="his")
+    patient = hospital.his.register_patient("Silva^Ines", "19800229", "F")
+    study = Study("1.2.3", "H001", "CT thorax", {CTImageStorage: 2})
+    clerk = trail.person("clerk")
+    trail.about("110110", "C", [clerk], patient)
+    trail.order("C", "O000001", patient, clerk)
+    trail.about("110111", "U", [clerk], patient, [study])
+    trail.media("clerk", "disc 7", patient, [study], out=True)
+    trail.media("clerk", "disc 8", patient, [study], out=False, kind="USB")
+    trail.close()
+    rows = hospital.audit.search(patient_id=patient.patient_id, source="his")
+    assert [(row[2], row[3], row[9]) for row in rows] == [
+        ("Patient Record", "C", ""),
+        ("Order Record", "C", ""),
+        ("Procedure Record", "U", ""),
+        ("Export", "R", ""),
+        ("Import", "C", ""),
+    ]
+    assert [row[5] for row in hospital.audit.search(user="disc 8")] == ["his"]
 
 
 # Nothing is lost
@@ -538,3 +557,26 @@ def test_a_later_search_begins_later(hospital: Hospital, clock: ManualClock) -> 
     assert [row[2] for row in hospital.audit.search(source="pacs", until=later)] == [
         "Application Start"
     ]
+
+
+# Where it listens
+
+
+def test_the_repository_is_told_to_programs_outside(hospital: Hospital) -> None:
+    (told,) = [each for each in describe(hospital)["systems"] if each["name"] == "audit"]
+    (place,) = hospital.audit.endpoints
+    assert told == {
+        "name": "audit",
+        "protocol": "syslog",
+        "application": "AUDIT",
+        "host": "127.0.0.1",
+        "port": place.local.port,
+    }
+
+
+def test_it_listens_at_a_port_that_was_asked_for() -> None:
+    port = free_port()
+    with Hospital(site="community", ports={"audit.syslog": port}) as hospital:
+        assert [e.local.port for e in hospital.audit.endpoints] == [port]
+    with pytest.raises(ConfigurationError, match="no place 'audit.syslog'"):
+        Hospital(ports={"audit.syslog": port})

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from labsim.errors import LabError
 from labsim.site import AuditSite
@@ -342,6 +342,39 @@ class AuditTrail:
         subjects = [study.subject(life_cycle) for study in studies]
         subjects.append(patient_subject(patient))
         self.record(event, action, who, subjects, outcome=outcome, text=text)
+
+    def media(
+        self,
+        user: str,
+        label: str,
+        patient: Patient,
+        studies: Sequence[Study],
+        *,
+        out: bool,
+        kind: str = "CD",
+    ) -> None:
+        """Report an export to media, or an import from there (A.5.3.4, A.5.3.5).
+
+        Parameters
+        ----------
+        user : str
+            Who did it.
+        label : str
+            Of the disc, or a URI.
+        patient, studies
+            What was on it; one message for each patient.
+        out : bool
+            Whether it was written.
+        kind : str
+            One of `labsim.systems.audit.message.MEDIA_TYPES`.
+        """
+        ends = (parts.DESTINATION_MEDIA, parts.SOURCE) if out else (
+            parts.SOURCE_MEDIA, parts.DESTINATION
+        )  # fmt: skip
+        disc = Participant(label, role=ends[0], media=parts.MEDIA_TYPES[kind])
+        person = replace(self.person(user), role=ends[1])
+        event, action = ("110106", "R") if out else ("110107", "C")
+        self.about(event, action, [person, self.itself(), disc], patient, studies)
 
     def order(self, action: str, order: str, patient: Patient, who: Participant) -> None:
         """Report that an order was placed, changed or cancelled (Order Record)."""

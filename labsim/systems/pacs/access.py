@@ -140,6 +140,11 @@ class Access:
             self._system.note(f"{session.user} signed out{why}")
             self._trail.login(session.user, out=True, text=why.strip(": "))
 
+    def end_all(self) -> None:
+        """End every session, as the end of the system does."""
+        while self.session._before is not None:
+            self.end(self.session)
+
     def require(self, right: str, what: str, *, signed_in: bool = False) -> Session:
         """Return the session, if it has a right.
 

@@ -234,6 +234,7 @@ def restore(folder: Path, snapshot: int, into: Path, only: Part = "all") -> str:
         for path in list(into.glob("pacs.sqlite*")):  # with its write-ahead log
             path.rename(aside / path.name)
         shutil.copyfile(place / "index.sqlite", into / "pacs.sqlite")
+        _carry_over(aside / "pacs.sqlite", into / "pacs.sqlite")
     if only in ("all", "files"):
         for name in ("files", "nearline"):
             if (into / name).exists():
@@ -245,6 +246,18 @@ def restore(folder: Path, snapshot: int, into: Path, only: Part = "all") -> str:
             shutil.copyfile(_pool(folder / "files", kept["sha256"]), target)
     (into / _FRESH).write_text(str(manifest["taken_at"]), encoding="utf-8")
     return str(manifest["taken_at"])
+
+
+def _carry_over(old: Path, new: Path) -> None:
+    """Keep the audit messages that wait: not those of the backup's day, but today's."""
+    with closing(sqlite3.connect(new)) as index:
+        index.execute("ATTACH ? AS old", (str(old),))
+        tables = "SELECT COUNT(*) FROM {}.sqlite_master WHERE name = 'audit_spool'"
+        there = [index.execute(tables.format(name)).fetchone()[0] for name in ("main", "old")]
+        if all(there):
+            index.execute("DELETE FROM main.audit_spool")
+            index.execute("INSERT INTO main.audit_spool SELECT * FROM old.audit_spool")
+            index.commit()
 
 
 def file_in_backup(folder: Path, name: str, snapshot: int | None = None) -> bytes:

@@ -315,6 +315,16 @@ class Storage:
 
     # Asking for what was put away
 
+    @needs("retrieve")
+    def recall(self, study_uid: str) -> int:
+        """Bring a study online before somebody asks for it, and return how many images came."""
+        wanted = self._index.instances("STUDY", {"st.study_uid": [study_uid]})
+        far = [instance for instance in wanted if tier_of(instance.file) == NEARLINE]
+        with self.moving:
+            came = sum(self._recall(instance) for instance in far)
+        self._touch([instance.sop_uid for instance in wanted])
+        return came
+
     def fetched(self, instances: list[Instance]) -> list[Instance]:
         """Bring instances online that are about to be sent, and note that they were asked for.
 

@@ -20,6 +20,7 @@ from labsim.clock import ManualClock
 from labsim.errors import AccessDenied, ConfigurationError, NotFound
 from labsim.ids import make_uid
 from labsim.systems.pacs.backup import snapshots
+from labsim.wire.network import Address
 
 Store = Callable[..., list[FileDataset]]
 Dial = Callable[..., AbstractContextManager[Association]]
@@ -251,6 +252,26 @@ def test_who_may_not_repair_does_not_restore(
     with archive.pacs.act_as("viewer"), pytest.raises(AccessDenied):
         archive.restore_pacs(tmp_path)
     assert archive.pacs.count(study_uid(2)) == 2
+
+
+def test_who_restores_may_have_signed_in(archive: Hospital, store: Store, tmp_path: Path) -> None:
+    archive.pacs.users.add("sven", "service", "correct horse")
+    archive.pacs.backup(tmp_path)
+    with archive.pacs.login("sven", "correct horse"):
+        archive.restore_pacs(tmp_path)
+    assert archive.pacs.session.user == "admin"
+
+
+def test_audit_messages_that_wait_outlive_a_restore(tmp_path: Path) -> None:
+    with Hospital(site="community") as hospital:
+        hospital.pacs.trail.resend()
+        hospital.pacs.backup(tmp_path)
+        hospital.pacs.trail.resend()
+        hospital.network.withdraw(Address("audit", 514))
+        hospital.pacs.register_ae("NEW", host="new", port=104)
+        hospital.restore_pacs(tmp_path)
+        waiting = [row[2] for row in hospital.pacs.trail.waiting()]
+        assert waiting == ["Network Configuration", "Application Stop", "Application Start"]
 
 
 def test_without_a_backup_there_is_nothing_to_restore(archive: Hospital, tmp_path: Path) -> None:

@@ -259,6 +259,19 @@ def test_without_room_online_it_is_sent_from_where_it_is(
     assert any("not recalled: the quota of the online tier is used up" in text for text in errors)
 
 
+def test_a_study_is_recalled_before_it_is_needed(
+    archive: Hospital, clock: ManualClock, store: Store
+) -> None:
+    store(archive, 1)
+    archive.pacs.storage.configure(idle_days=1)
+    clock.advance(timedelta(days=2))
+    archive.pacs.storage.run()
+    assert archive.pacs.storage.recall(study_uid(1)) == 2
+    assert not files_of(archive, 1)[0].startswith("nearline/")
+    assert archive.pacs.storage.recall(study_uid(1)) == 0
+    assert len(archive.pacs.storage.run()) == 0  # it counts as asked for
+
+
 # No room
 
 
