@@ -578,5 +578,5 @@ def test_it_listens_at_a_port_that_was_asked_for() -> None:
     port = free_port()
     with Hospital(site="community", ports={"audit.syslog": port}) as hospital:
         assert [e.local.port for e in hospital.audit.endpoints] == [port]
-    with pytest.raises(ConfigurationError, match="no place 'audit.syslog'"):
+    with pytest.raises(ConfigurationError, match="There is no place"):
         Hospital(ports={"audit.syslog": port})
