@@ -6,7 +6,7 @@ each image; a query and a retrieve give theirs at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -64,16 +64,18 @@ class Auditing:
         The PACS.
     trail : AuditTrail
         Its trail.
-    index : Index
-        What it holds.
+    seen : callable
+        Returns the index as a caller of an AE title sees it.
     entities : Entities
         Where callers are.
     """
 
-    def __init__(self, system: System, trail: AuditTrail, index: Index, entities: Entities) -> None:
+    def __init__(
+        self, system: System, trail: AuditTrail, seen: Callable[[str], Index], entities: Entities
+    ) -> None:
         self._system = system
         self._trail = trail
-        self._index = index
+        self._index_for = seen
         self._entities = entities
 
     def observers(self) -> Handlers:
@@ -209,7 +211,8 @@ class Auditing:
             for column, keyword in _UNIQUE.items()
             if keyword in identifier
         }
-        found = self._index.instances(level, uids) if level in UNIQUE_KEYS else []
+        index = self._index_for(_title(event.assoc))
+        found = index.instances(level, uids) if level in UNIQUE_KEYS else []
         seen.wanted = [instance.sop_uid for instance in found]
         for patient, studies in self.studies_of(seen.wanted):
             self._trail.about("110102", "E", self._way(event.assoc), patient, studies)

@@ -54,7 +54,7 @@ class Operated(System):
         """Build it all upon the parts of the archive."""
         own = site.pacs
         self.trail = AuditTrail(self, site.audit, ae_title=own.ae_title, host=own.host)
-        self.auditing = Auditing(self, self.trail, index, entities)
+        self.auditing = Auditing(self, self.trail, lambda caller: index, entities)
         self.access = Access(self, Accounts(self.db), self.trail)
         self.users = Users(self, self.access, self.trail)
         self.removal = Removal(self, files, self.trail)
