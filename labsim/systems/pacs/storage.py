@@ -67,7 +67,7 @@ class StoragePolicy(Record):
 
 
 class _Changed(LabError):
-    """An instance was stored again while it was being moved."""
+    """An instance was stored again while it was being moved, or its file has changed."""
 
 
 class Storage:
@@ -295,7 +295,7 @@ class Storage:
                     "UPDATE instances SET file = ?, availability = ?, transfer_syntax = ?, "
                     "original_syntax = ?, bytes = ?, sha256 = ?, "
                     "original_sha256 = COALESCE(NULLIF(original_sha256, ''), sha256) "
-                    "WHERE sop_uid = ? AND file = ? AND bytes = ?",
+                    "WHERE sop_uid = ? AND file = ? AND sha256 IN ('', ?)",
                     name,
                     tier.upper(),
                     syntax,
@@ -304,10 +304,10 @@ class Storage:
                     hashlib.sha256(data).hexdigest(),
                     row["sop_uid"],
                     row["file"],
-                    row["bytes"],
+                    hashlib.sha256(old).hexdigest(),
                 )
                 if not changed:
-                    raise _Changed("it was stored again in the meantime")
+                    raise _Changed("its file is not the one that the index has")
                 move()
 
         self._files.place(data, in_tier(row["file"], tier), commit)

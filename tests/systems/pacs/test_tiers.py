@@ -348,6 +348,25 @@ def test_half_a_move_is_finished_at_the_next_start(tmp_path: Path, store: Store,
         assert list(hospital.pacs.consistency(deep=True)) == []
 
 
+def test_an_image_that_is_stored_again_while_it_moves_is_not_lost(
+    archive: Hospital, clock: ManualClock, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(archive, 1, count=1, PatientComments="old")  # of the same length as the new
+    archive.pacs.configure_duplicates("replace")
+    archive.pacs.storage.configure(idle_days=1)
+    clock.advance(timedelta(days=2))
+
+    def meanwhile(data: bytes) -> bytes | None:
+        store(archive, 1, count=1, PatientComments="new")
+        return compressed(data)
+
+    monkeypatch.setattr("labsim.systems.pacs.storage.compressed", meanwhile)
+    assert len(archive.pacs.storage.run()) == 0
+    (path,) = archive.pacs.paths(study_uid(1))
+    assert dcmread(path).PatientComments == "new"
+    assert list(archive.pacs.consistency(deep=True)) == []
+
+
 # Compression
 
 
@@ -360,6 +379,24 @@ def test_what_has_no_pixels_is_not_compressed(image: Image, tmp_path: Path) -> N
 def test_what_would_grow_is_not_compressed(image: Image, tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 4096, 4, dtype="<u2")
     assert compressed(written(image(PixelData=noise.tobytes()), tmp_path)) is None
+
+
+@pytest.mark.parametrize("keyword", ["PixelData", "PatientComments"])
+def test_what_would_not_come_back_as_it_was_is_not_compressed(
+    image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keyword: str
+) -> None:
+    flat = image(Rows=64, Columns=64, PixelData=bytes(2 * 64 * 64), PatientComments="none")
+    data = written(flat, tmp_path)
+    assert compressed(data) is not None
+    compress = FileDataset.compress
+
+    def careless(dataset: FileDataset, *arguments: Any, **named: Any) -> None:
+        spoilt = {"PixelData": b"\1" + bytes(2 * 64 * 64 - 1), "PatientComments": "NONE"}
+        setattr(dataset, keyword, spoilt[keyword])
+        compress(dataset, *arguments, **named)
+
+    monkeypatch.setattr(FileDataset, "compress", careless)
+    assert compressed(data) is None
 
 
 @pytest.mark.parametrize(("samples", "colours"), [(1, "MONOCHROME1"), (3, "RGB")])
