@@ -124,8 +124,8 @@ def test_a_wrong_frame_is_journaled_and_the_connection_reset(
 ) -> None:
     with socket.create_connection((LOOPBACK, receiver.address.port), 5) as door:
         door.sendall(octets)
-        door.shutdown(socket.SHUT_WR)
-        with pytest.raises(ConnectionResetError):
+        with pytest.raises(OSError, match=r"reset|not connected"):  # by when the reset came
+            door.shutdown(socket.SHUT_WR)
             assert door.recv(1) != b"", "an orderly end would say that it was taken"
     assert journal.wait_for(lambda e: e.kind == "error" and "framing" in e.summary, 5)
     assert receiver.taken == []
