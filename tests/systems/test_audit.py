@@ -268,6 +268,21 @@ def test_a_deleted_study_is_permanent_erasure(stored: Hospital) -> None:
     assert study.get("ParticipantObjectDataLifeCycle") == "15"
 
 
+def test_an_export_names_the_patient_and_the_place(stored: Hospital, tmp_path: Path) -> None:
+    with stored.pacs.act_as("technologist"), pytest.raises(AccessDenied):
+        stored.pacs.export(tmp_path / "disc", study_uids=[make_uid("audited study", 1)])
+    assert not (tmp_path / "disc").exists()
+    stored.pacs.export(tmp_path / "disc", study_uids=[make_uid("audited study", 1)])
+    message = one(stored, event="110106")
+    assert roles(message) == {
+        "110153": "admin@hillside",
+        "none": "pacs",
+        "110154": (tmp_path / "disc").as_uri(),
+        "requestor": "admin@hillside",
+    }
+    assert objects(message) == [make_uid("audited study", 1), "H1^^^HILLSIDE"]
+
+
 def test_any_system_may_keep_a_trail(hospital: Hospital) -> None:
     trail = AuditTrail(hospital.his, hospital.site.audit, host="his")
     patient = hospital.his.register_patient("Silva^Ines", "19800229", "F")

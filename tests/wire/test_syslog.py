@@ -63,6 +63,15 @@ def receiver(journal: Journal) -> Iterator[Receiver]:
     loop.close()
 
 
+def ended_in_order(door: socket.socket) -> bool:
+    """Say that no more comes, and tell whether the other side closed without a reset."""
+    try:
+        door.shutdown(socket.SHUT_WR)
+        return door.recv(1) == b""
+    except OSError:  # a reset, which may have come before the shutdown
+        return False
+
+
 def message(text: str, **changes: object) -> SyslogMessage:
     plain = {"host": "pacs", "app": "pacs", "process": "7", "kind": "IHE+RFC-3881"}
     return SyslogMessage(**plain, time="2026-03-02T10:30:00+01:00", text=text, **changes)  # type: ignore[arg-type]
@@ -124,9 +133,7 @@ def test_a_wrong_frame_is_journaled_and_the_connection_reset(
 ) -> None:
     with socket.create_connection((LOOPBACK, receiver.address.port), 5) as door:
         door.sendall(octets)
-        with pytest.raises(OSError, match=r"reset|not connected"):  # by when the reset came
-            door.shutdown(socket.SHUT_WR)
-            assert door.recv(1) != b"", "an orderly end would say that it was taken"
+        assert not ended_in_order(door)  # that would say that it was taken
     assert journal.wait_for(lambda e: e.kind == "error" and "framing" in e.summary, 5)
     assert receiver.taken == []
 

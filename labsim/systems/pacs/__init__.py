@@ -116,8 +116,9 @@ class Pacs(Operated, Stewardship):
         self._exporting = Exporting(self, self.visibility.index(""), sending.dataset)
         self._steward(site.pacs.ae_title, self._dicom, *parts, self._storing, sending)
         self._reconciling = Reconciling(self, self._corrections, self._storing)
-        self.operate(site, *parts, self._storing)
+        self.operate(site, *parts, self._storing, self.visibility.index)
         self._retrieving.fetch = self.storage.fetched
+        self.prefetched.append(self.storage.bring)
         if not backup.just_restored(self.folder):  # else it is the administrator's to mend
             self._storing.repair()
 
@@ -352,6 +353,7 @@ class Pacs(Operated, Stewardship):
 
     # Discs
 
+    @needs("export")
     def export(
         self,
         path: Path | str,
@@ -395,7 +397,7 @@ class Pacs(Operated, Stewardship):
         ConfigurationError
             If the images are of several patients, or the place cannot be written.
         """
-        return self._exporting.export(
+        disc = self._exporting.export(
             path,
             study_uids=study_uids,
             patient_id=patient_id,
@@ -403,6 +405,8 @@ class Pacs(Operated, Stewardship):
             web=web,
             allow_many_patients=allow_many_patients,
         )
+        self.exported([sop_uid for _, sop_uid in disc.files], disc.path)
+        return disc
 
     def _reconfigured(self, what: str, kind: str = "110128") -> None:
         """Note a change, and report it as one of the network configuration, or of another kind."""

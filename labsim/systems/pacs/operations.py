@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,18 @@ class Operated(System):
     """
 
     def operate(
-        self, site: Site, index: Index, files: FileStore, entities: Entities, storing: Storing
+        self,
+        site: Site,
+        index: Index,
+        files: FileStore,
+        entities: Entities,
+        storing: Storing,
+        seen: Callable[[str], Index],
     ) -> None:
-        """Build it all upon the parts of the archive."""
+        """Build it all upon the parts of the archive; `seen` is the index as a caller sees it."""
         own = site.pacs
         self.trail = AuditTrail(self, site.audit, ae_title=own.ae_title, host=own.host)
-        self.auditing = Auditing(self, self.trail, lambda caller: index, entities)
+        self.auditing = Auditing(self, self.trail, seen, entities)
         self.access = Access(self, Accounts(self.db), self.trail)
         self.users = Users(self, self.access, self.trail)
         self.removal = Removal(self, files, self.trail)
@@ -114,6 +121,14 @@ class Operated(System):
             )
         with self.storage.moving:
             return self.removal.delete(study_uid, reason, self.session.user)
+
+    # Export
+
+    def exported(self, sop_uids: Sequence[str], to: Path) -> None:
+        """Report what was written to media, one message for each patient."""
+        for patient, studies in self.auditing.studies_of(sop_uids):
+            user = self.session.user
+            self.trail.media(user, to.absolute().as_uri(), patient, studies, out=True, kind="URI")
 
     # Backup
 

@@ -318,6 +318,13 @@ class Storage:
     @needs("retrieve")
     def recall(self, study_uid: str) -> int:
         """Bring a study online before somebody asks for it, and return how many images came."""
+        return self._bring(study_uid)
+
+    def bring(self, study_uid: str) -> None:
+        """Do what `recall` does, for the archive itself, as when a prior is prefetched."""
+        self._bring(study_uid)
+
+    def _bring(self, study_uid: str) -> int:
         wanted = self._index.instances("STUDY", {"st.study_uid": [study_uid]})
         far = [instance for instance in wanted if tier_of(instance.file) == NEARLINE]
         with self.moving:

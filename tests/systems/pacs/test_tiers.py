@@ -272,6 +272,19 @@ def test_a_study_is_recalled_before_it_is_needed(
     assert len(archive.pacs.storage.run()) == 0  # it counts as asked for
 
 
+def test_a_prior_that_is_prefetched_comes_online(
+    archive: Hospital, clock: ManualClock, store: Store
+) -> None:
+    store(archive, 1)
+    archive.pacs.storage.configure(idle_days=1)
+    clock.advance(timedelta(days=2))
+    archive.pacs.storage.run()
+    archive.pacs.act_as("viewer")  # whoever is at the console, the archive prefetches
+    for bring in archive.pacs.prefetched:
+        bring(study_uid(1))
+    assert not files_of(archive, 1)[0].startswith("nearline/")
+
+
 # No room
 
 
