@@ -283,8 +283,25 @@ def test_an_export_names_the_patient_and_the_place(stored: Hospital, tmp_path: P
     assert objects(message) == [make_uid("audited study", 1), "H1^^^HILLSIDE"]
 
 
+def test_the_his_reports_patients_and_orders(hospital: Hospital) -> None:
+    patient = hospital.his.register_patient("Silva^Ines", "19800229", "F")
+    hospital.his.update_patient(patient.patient_id, name="Silva Costa^Ines")
+    order = hospital.his.place_order(patient.patient_id, "CTTHORAX")
+    hospital.his.cancel_order(order.placer_order)
+    hospital.his.trail.resend()
+    rows = hospital.audit.search(patient_id=patient.patient_id, source="his")
+    assert [(row[2], row[3], row[6], row[9]) for row in rows] == [
+        ("Patient Record", "C", "his", ""),
+        ("Patient Record", "U", "his", ""),
+        ("Order Record", "C", "his", ""),
+        ("Order Record", "U", "his", ""),
+    ]
+    told = ET.fromstring(hospital.audit.message(rows.rows[1][0]).xml)
+    assert told.findtext(".//ParticipantObjectName") == "Silva Costa^Ines"
+
+
 def test_any_system_may_keep_a_trail(hospital: Hospital) -> None:
-    trail = AuditTrail(hospital.his, hospital.site.audit, host="his")
+    trail = AuditTrail(hospital.ris, hospital.site.audit, host="ris")
     patient = hospital.his.register_patient("Silva^Ines", "19800229", "F")
     study = Study("1.2.3", "H001", "CT thorax", {CTImageStorage: 2})
     clerk = trail.person("clerk")
@@ -294,7 +311,7 @@ def test_any_system_may_keep_a_trail(hospital: Hospital) -> None:
     trail.media("clerk", "disc 7", patient, [study], out=True)
     trail.media("clerk", "disc 8", patient, [study], out=False, kind="USB")
     trail.close()
-    rows = hospital.audit.search(patient_id=patient.patient_id, source="his")
+    rows = hospital.audit.search(patient_id=patient.patient_id, source="ris")
     assert [(row[2], row[3], row[9]) for row in rows] == [
         ("Patient Record", "C", ""),
         ("Order Record", "C", ""),
@@ -302,7 +319,7 @@ def test_any_system_may_keep_a_trail(hospital: Hospital) -> None:
         ("Export", "R", ""),
         ("Import", "C", ""),
     ]
-    assert [row[5] for row in hospital.audit.search(user="disc 8")] == ["his"]
+    assert [row[5] for row in hospital.audit.search(user="disc 8")] == ["ris"]
 
 
 # Nothing is lost
@@ -398,9 +415,10 @@ def test_by_udp_it_arrives_as_well(tmp_path: Path) -> None:
     site.write_text(text.replace('transport = "tcp"', 'transport = "udp"'), encoding="utf-8")
     with Hospital(site=site) as hospital:
         assert hospital.journal.wait_for(
-            lambda e: e.source == "audit" and "Application Start" in e.summary, 5
+            lambda e: e.source == "audit" and e.peer == "pacs" and "Start" in e.summary, 5
         )
-        assert [row[2] for row in hospital.audit.search()] == ["Application Start"]
+        rows = hospital.audit.search(source="pacs")
+        assert [row[2] for row in rows] == ["Application Start"]
 
 
 # What the repository takes, and answers
@@ -412,7 +430,7 @@ def audit_xml(**changes: Any) -> str:
         "action": "U",
         "time": "2026-03-02T09:00:00+00:00",
         "outcome": "0",
-        "source": "his",
+        "source": "emr",
         "site": "HILLSIDE",
         "participants": (Participant("clerk@hillside", name="The clerk", requestor=True),),
         "subjects": (
@@ -426,7 +444,7 @@ def audit_xml(**changes: Any) -> str:
 
 def syslog(text: str, **changes: Any) -> SyslogMessage:
     time = "2026-03-02T09:00:00+00:00"
-    return SyslogMessage("other", "his", "1", "IHE+RFC-3881", time, text, **changes)
+    return SyslogMessage("other", "emr", "1", "IHE+RFC-3881", time, text, **changes)
 
 
 def send(hospital: Hospital, data: bytes) -> None:
@@ -448,19 +466,19 @@ def test_an_outside_sender_is_searched_in_every_way(hospital: Hospital) -> None:
         {"user": "the clerk"},
         {"event": "patient record"},
         {"event": "110110"},
-        {"source": "his"},
-        {"source": "his", "outcome": "success"},
-        {"source": "his", "since": "2026-03-02T09:00:00+00:00"},
-        {"source": "his", "until": datetime.fromisoformat("2026-03-02T09:00:00+00:00")},
+        {"source": "emr"},
+        {"source": "emr", "outcome": "success"},
+        {"source": "emr", "since": "2026-03-02T09:00:00+00:00"},
+        {"source": "emr", "until": datetime.fromisoformat("2026-03-02T09:00:00+00:00")},
     ]
     for question in asked:
-        assert [row[5] for row in hospital.audit.search(**question)] == ["his"], question
+        assert [row[5] for row in hospital.audit.search(**question)] == ["emr"], question
     for question in (
         {"patient_id": "P"},
         {"patient_id": "P1^^^RIVERSIDE"},
         {"user": "cler"},
-        {"source": "his", "outcome": "failure"},
-        {"source": "his", "since": "2026-03-02T09:00:01+00:00"},
+        {"source": "emr", "outcome": "failure"},
+        {"source": "emr", "since": "2026-03-02T09:00:01+00:00"},
         {"study_uid": "1.2.3"},
     ):
         assert len(hospital.audit.search(**question)) == 0, question
@@ -483,7 +501,7 @@ def test_looking_is_written_down(hospital: Hospital) -> None:
 
 def test_a_message_shows_itself_in_lines(hospital: Hospital) -> None:
     send(hospital, syslog(audit_xml()).encode())
-    ((number, *_),) = hospital.audit.search(source="his")
+    ((number, *_),) = hospital.audit.search(source="emr")
     entry = hospital.audit.message(number)
     assert entry.xml == audit_xml()
     assert "\n  <ActiveParticipant" in str(entry)
