@@ -10,7 +10,7 @@ from labsim.errors import ConfigurationError
 from labsim.site import Site
 from labsim.systems.audit.trail import AuditTrail
 from labsim.systems.facility import System
-from labsim.systems.pacs import backup, removal, repairing, retention, storage, users
+from labsim.systems.pacs import backup, removal, repairing, retention, storage_policy, users
 from labsim.systems.pacs.access import Access, Session, needs
 from labsim.systems.pacs.administration import Users
 from labsim.systems.pacs.auditing import Auditing
@@ -27,7 +27,7 @@ from labsim.systems.pacs.storing import Storing
 from labsim.systems.pacs.users import Accounts
 from labsim.table import Table
 
-SCHEMA = users.SCHEMA + storage.SCHEMA + removal.SCHEMA + retention.SCHEMA + repairing.SCHEMA
+SCHEMA = users.SCHEMA + storage_policy.SCHEMA + removal.SCHEMA + retention.SCHEMA + repairing.SCHEMA
 
 
 class Operated(System):

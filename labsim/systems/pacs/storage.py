@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
-from io import BytesIO
 from typing import Any
-
-from pydicom import dcmread
 
 from labsim.errors import ConfigurationError, LabError
 from labsim.systems.audit.trail import AuditTrail
@@ -21,53 +17,11 @@ from labsim.systems.pacs.files import NEARLINE, ONLINE, FileStore, in_tier, tier
 from labsim.systems.pacs.forecast import Forecast, forecast
 from labsim.systems.pacs.index import Index, Instance
 from labsim.systems.pacs.lossless import compressed, expanded
-from labsim.systems.records import Record
+from labsim.systems.pacs.mover import FileChanged, Mover, as_it_is
+from labsim.systems.pacs.storage_policy import StoragePolicy, policy_of
 from labsim.table import Table
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS storage_policy (id INTEGER PRIMARY KEY, policy TEXT NOT NULL);
-"""
 IN_NEARLINE = f"i.file LIKE '{NEARLINE}/%'"
-
-
-@dataclass(frozen=True)
-class StoragePolicy(Record):
-    """When studies are put away.
-
-    Parameters
-    ----------
-    online_quota, nearline_quota : int
-        Bytes that a tier may hold; 0 for what the disk takes.
-    high, low : float
-        Watermarks, as shares of the online quota: past the one studies are put
-        away, those not asked for longest first, until it holds no more than the other.
-    idle_days : float
-        Studies not asked for so long are put away in any case; 0 for never.
-    modalities : tuple of str
-        What may be put away, such as ``("MG", "CT")``; empty for all.
-    compress : bool
-        Whether pixels are compressed without loss on the way (JPEG-LS).
-    recall : bool
-        Whether what is asked for comes back online.
-    """
-
-    online_quota: int = 0
-    nearline_quota: int = 0
-    high: float = 0.9
-    low: float = 0.75
-    idle_days: float = 0
-    modalities: tuple[str, ...] = ()
-    compress: bool = True
-    recall: bool = True
-
-    @property
-    def high_mark(self) -> float:
-        """The high watermark in bytes; infinite without a quota."""
-        return self.high * self.online_quota if self.online_quota else float("inf")
-
-
-class _Changed(LabError):
-    """An instance was stored again while it was being moved, or its file has changed."""
 
 
 class Storage:
@@ -98,12 +52,13 @@ class Storage:
         self._system = system
         self._index = index
         self._files = files
+        self._mover = Mover(system, files)
         self.access = access
         self._trail = trail
         self.moving = threading.RLock()
         self._full = False  # whether the alarm was given
         kept = system.db.value("SELECT policy FROM storage_policy WHERE id = 1")
-        self.policy = _policy(json.loads(kept)) if kept else StoragePolicy()
+        self.policy = policy_of(json.loads(kept)) if kept else StoragePolicy()
         self._apply()
         self._settle()
 
@@ -129,7 +84,7 @@ class Storage:
                 raise ConfigurationError(
                     f"The storage policy has no {name!r}.", f"Use {', '.join(known)}."
                 )
-        policy = _policy({**asdict(self.policy), **changes})
+        policy = policy_of({**asdict(self.policy), **changes})
         if not 0 < policy.low <= policy.high <= 1:
             raise ConfigurationError(
                 f"Watermarks {policy.low:g} and {policy.high:g} are not in order.",
@@ -260,13 +215,14 @@ class Storage:
             f"JOIN series se ON se.id = i.series WHERE se.study = ? AND NOT {IN_NEARLINE}",
             study["id"],
         )
+        change = compressed if self.policy.compress else as_it_is
         done, before, after = 0, 0, 0
         for row in map(dict, rows):
             if may and row["modality"] not in may:
                 continue
             try:
-                size = self._move(row, NEARLINE, compressed if self.policy.compress else _as_it_is)
-            except (OSError, _Changed) as error:
+                size = self._mover.move(row, NEARLINE, change)
+            except (OSError, FileChanged) as error:
                 why = error.what if isinstance(error, LabError) else error.strerror
                 self._system.note(
                     f"{row['sop_uid']} not put away: {why}", kind="error", sop_uid=row["sop_uid"]
@@ -274,44 +230,6 @@ class Storage:
                 continue
             done, before, after = done + 1, before + row["bytes"], after + size
         return [(study["study_uid"], study["accession"], done, before, after)] if done else []
-
-    def _move(
-        self, row: Mapping[str, Any], tier: str, change: Callable[[bytes], bytes | None]
-    ) -> int:
-        """Move one instance to a tier, and return its size there.
-
-        The new file is in place and in the index before the old one goes, so
-        that at no moment there is none.
-        """
-        old = self._files.path(row["file"]).read_bytes()
-        made = change(old)
-        data = old if made is None else made
-        syntax = _syntax(data) if made is not None else row["transfer_syntax"]
-        original = row["transfer_syntax"] if tier == NEARLINE and made is not None else ""
-
-        def commit(name: str, move: Callable[[], None]) -> None:
-            with self._system.db.transaction():
-                changed = self._system.db.run(
-                    "UPDATE instances SET file = ?, availability = ?, transfer_syntax = ?, "
-                    "original_syntax = ?, bytes = ?, sha256 = ?, "
-                    "original_sha256 = COALESCE(NULLIF(original_sha256, ''), sha256) "
-                    "WHERE sop_uid = ? AND file = ? AND sha256 IN ('', ?)",
-                    name,
-                    tier.upper(),
-                    syntax,
-                    original,
-                    len(data),
-                    hashlib.sha256(data).hexdigest(),
-                    row["sop_uid"],
-                    row["file"],
-                    hashlib.sha256(old).hexdigest(),
-                )
-                if not changed:
-                    raise _Changed("its file is not the one that the index has")
-                move()
-
-        self._files.place(data, in_tier(row["file"], tier), commit)
-        return len(data)
 
     # Asking for what was put away
 
@@ -366,8 +284,8 @@ class Storage:
         if row is None or tier_of(row["file"]) == ONLINE:  # somebody else was faster
             return row is not None
         try:
-            self._move(dict(row), ONLINE, expanded if row["original_syntax"] else _as_it_is)
-        except (OSError, _Changed) as error:
+            self._mover.move(dict(row), ONLINE, expanded if row["original_syntax"] else as_it_is)
+        except (OSError, FileChanged) as error:
             why = error.what if isinstance(error, LabError) else error.strerror
             self._system.note(f"{instance.sop_uid} not recalled: {why}", kind="error")
             return False
@@ -405,17 +323,3 @@ class Storage:
                 kind="error",
             )
         self._full = full
-
-
-def _policy(values: Mapping[str, Any]) -> StoragePolicy:
-    modalities = values["modalities"]
-    several = (modalities,) if isinstance(modalities, str) else tuple(modalities)
-    return StoragePolicy(**{**values, "modalities": several})
-
-
-def _as_it_is(data: bytes) -> bytes | None:
-    return None
-
-
-def _syntax(data: bytes) -> str:
-    return str(dcmread(BytesIO(data), specific_tags=[]).file_meta.TransferSyntaxUID)

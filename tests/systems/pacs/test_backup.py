@@ -254,12 +254,16 @@ def test_who_may_not_repair_does_not_restore(
     assert archive.pacs.count(study_uid(2)) == 2
 
 
-def test_who_restores_may_have_signed_in(archive: Hospital, store: Store, tmp_path: Path) -> None:
-    archive.pacs.users.add("sven", "service", "correct horse")
-    archive.pacs.backup(tmp_path)
-    with archive.pacs.login("sven", "correct horse"):
-        archive.restore_pacs(tmp_path)
-    assert archive.pacs.session.user == "admin"
+def test_who_restores_may_have_signed_in(tmp_path: Path) -> None:
+    with Hospital(site="community") as hospital:
+        hospital.pacs.users.add("sven", "service", "correct horse")
+        hospital.pacs.backup(tmp_path)
+        with hospital.pacs.login("sven", "correct horse"):
+            hospital.restore_pacs(tmp_path)
+        assert hospital.pacs.session.user == "admin"
+        hospital.pacs.trail.resend()
+        events = [row[2] for row in hospital.audit.search(source="pacs")]
+        assert events[-4:] == ["Login", "Logout", "Application Stop", "Application Start"]
 
 
 def test_audit_messages_that_wait_outlive_a_restore(tmp_path: Path) -> None:
