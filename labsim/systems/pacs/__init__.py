@@ -17,7 +17,7 @@ from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import LabError
 from labsim.media.creator import Disc
-from labsim.site import DeskSite, ImporterSite, ModalitySite, Site
+from labsim.site import DeskSite, ImporterSite, ModalitySite, RisSite, Site
 from labsim.sop_classes import (
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
@@ -81,7 +81,7 @@ class Pacs(Stewardship):
     Parameters
     ----------
     site : Site
-        Its own entry, and whom it knows at first: the scanners and the desk.
+        Its own entry, and whom it knows at first: the scanners, the RIS and the desk.
     facility : Facility
         What it shares with the others.
     """
@@ -97,7 +97,11 @@ class Pacs(Stewardship):
         self._index = Index(self.db)
         self._entities = Entities(self.db)
         if self.db.next("configured") == 1:
-            known: list[ModalitySite | DeskSite | ImporterSite] = [*site.modalities, site.desk]
+            known: list[ModalitySite | RisSite | DeskSite | ImporterSite] = [
+                *site.modalities,
+                site.ris,
+                site.desk,
+            ]
             for part in [*known, site.importer] if site.importer else known:
                 self._entities.register(Entity(part.ae_title, part.host, part.dicom_port))
         self._settings = Settings(self.db)
