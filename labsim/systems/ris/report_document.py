@@ -176,8 +176,8 @@ def sign(document: Dataset, signature: Signature, *, final: bool) -> None:
     author.ObserverType = "PSN"
     author.PersonName = signature.name
     author.PersonIdentificationCodeSequence = Items()
-    author.OrganizationalRoleCodeSequence = Items([_ROLES[signature.role].item()])
     author.InstitutionName = signature.organization
+    author.InstitutionCodeSequence = Items()
     document.AuthorObserverSequence = Items([author])
     if final:
         verifier = Dataset()
