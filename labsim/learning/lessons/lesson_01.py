@@ -175,7 +175,8 @@ def _without_title(hospital: Hospital, title: str, rejected: list[int]) -> Outco
             *rejected[-1:],
         )
     known = [row[0] for row in hospital.pacs.ae_titles()]
-    site = {m.ae_title for m in hospital.site.modalities} | {hospital.site.desk.ae_title}
+    own = hospital.site
+    site = {part.ae_title for part in (*own.modalities, own.ris, own.desk)}
     strangers = sorted(set(known) - site)
     if strangers:
         found = ", ".join(strangers)

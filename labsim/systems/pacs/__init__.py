@@ -286,7 +286,7 @@ class Pacs(Stewardship):
         """Return every study with its patient and counts."""
         rows = self.db.rows(
             "SELECT p.patient_id, p.name, st.study_date, st.accession, st.description, "
-            "COUNT(DISTINCT se.id) AS series, COUNT(i.id) AS images "
+            "COUNT(DISTINCT se.id) AS series, COUNT(NULLIF(i.rows, '')) AS images "
             "FROM studies st JOIN patients p ON p.id = st.patient "
             "LEFT JOIN series se ON se.study = st.id LEFT JOIN instances i ON i.series = se.id "
             "GROUP BY st.id ORDER BY st.id"
@@ -324,8 +324,14 @@ class Pacs(Stewardship):
         return Table(("problem", "accession", "SOP Instance UID", "file"), problems, caption)
 
     def count(self, study_uid: str) -> int:
-        """Return how many images of a study are in the archive."""
-        return len(self._index.instances("STUDY", {"st.study_uid": [study_uid]}))
+        """Return how many images of a study are in the archive; a report is none."""
+        return int(
+            self.db.value(
+                "SELECT COUNT(*) FROM instances i JOIN series se ON se.id = i.series "
+                "JOIN studies st ON st.id = se.study WHERE st.study_uid = ? AND i.rows != ''",
+                study_uid,
+            )
+        )
 
     def documents(self, study_uid: str) -> Table:
         """Return what a study has beside its images, such as key objects and reports.
@@ -339,7 +345,7 @@ class Pacs(Stewardship):
         return documents.documents(self.db, study_uid)
 
     def paths(self, study_uid: str) -> list[Path]:
-        """Return the files of a study, in the order of series and image numbers."""
+        """Return the files of a study, reports too, in the order of series and image numbers."""
         instances = self._index.instances("STUDY", {"st.study_uid": [study_uid]})
         return [self._files.path(instance.file) for instance in instances]
 
