@@ -78,6 +78,4 @@ def _(protocol: UsProtocol) -> Protocol:
 
 def _coarse(view: View) -> View:
     rows, columns = view.size
-    return replace(
-        view, size=(rows // COARSER, columns // COARSER), spacing=view.spacing * COARSER
-    )
+    return replace(view, size=(rows // COARSER, columns // COARSER), spacing=view.spacing * COARSER)

@@ -176,7 +176,7 @@ def _without_title(hospital: Hospital, title: str, rejected: list[int]) -> Outco
         )
     known = [row[0] for row in hospital.pacs.ae_titles()]
     own = hospital.site
-    site = {part.ae_title for part in (*own.modalities, own.ris, own.desk)}
+    site = {m.ae_title for m in own.modalities} | {own.ris.ae_title, own.desk.ae_title}
     strangers = sorted(set(known) - site)
     if strangers:
         found = ", ".join(strangers)
