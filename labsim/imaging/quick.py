@@ -40,7 +40,7 @@ def quick(protocol: Protocol) -> Protocol:
 def _(protocol: CtProtocol) -> Protocol:
     size = protocol.size // COARSER
     if protocol.localizer:  # its images are views, each of which is needed
-        return replace(protocol, size=size)
+        return replace(protocol, size=size, thickness=protocol.thickness * COARSER)
     slices = min(protocol.slices, SLICES)
     thickness = protocol.thickness * protocol.slices / slices
     return replace(protocol, size=size, slices=slices, thickness=thickness)
