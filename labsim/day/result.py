@@ -12,6 +12,7 @@ from labsim.day.records import DayEvent, DayExam, Worked
 from labsim.errors import NotFound
 from labsim.table import Table
 from labsim.transcript import Transcript
+from labsim.wire.matching import values_of
 
 if TYPE_CHECKING:
     from labsim.hospital import Hospital
@@ -201,12 +202,21 @@ class Day:
         Table
             Studies of the archive (C-FIND) that are no procedure of the RIS,
             or have another accession number or patient there, and completed
-            procedures whose study the archive does not have; none if all is
-            well.
+            procedures without images in the archive; none if all is well.
         """
         found = self.hospital.tools.findscu(
-            "pacs", level="STUDY", StudyInstanceUID="", AccessionNumber="", PatientID=""
+            "pacs",
+            level="STUDY",
+            StudyInstanceUID="",
+            AccessionNumber="",
+            PatientID="",
+            ModalitiesInStudy="",
         )
+        pictured = {
+            str(entry.StudyInstanceUID)
+            for entry in found
+            if set(values_of(entry["ModalitiesInStudy"])) - {"SR"}
+        }
         studies = {
             str(entry.StudyInstanceUID): (str(entry.AccessionNumber), str(entry.PatientID))
             for entry in found
@@ -221,10 +231,8 @@ class Day:
                 told = f"the RIS has {procedure.accession} of {procedure.patient_id}"
                 rows.append((told, uid, accession, patient_id))
         for uid, procedure in known.items():
-            if procedure.status in _EXAMINED and uid not in studies:
-                rows.append(
-                    ("no study in the PACS", uid, procedure.accession, procedure.patient_id)
-                )
+            if procedure.status in _EXAMINED and uid not in pictured:
+                rows.append(("no images", uid, procedure.accession, procedure.patient_id))
         columns = ("problem", "Study Instance UID", "accession", "patient ID")
         return Table(columns, rows, f"{len(studies)} studies, {len(rows)} unmatched")
 
