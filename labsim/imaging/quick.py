@@ -20,8 +20,8 @@ from labsim.imaging.radiograph import View
 from labsim.imaging.us import UsProtocol
 
 COARSER = 4  # pixels of the full matrix, each way, to one of the quick one
-SLICES = 4
-FRAMES = 4
+SLICES = 3
+FRAMES = 2
 
 
 @singledispatch
