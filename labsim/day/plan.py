@@ -30,23 +30,25 @@ _ARRIVALS = {
 
 @dataclass(frozen=True)
 class _Kind:
-    """How a kind of scanner is used: share of the work, minutes of scan and of reading."""
+    """How a kind of scanner is used: its share of the work, how many minutes reading takes."""
 
     share: int
-    scan: tuple[float, float, float]  # shortest, longest, most often
-    read: tuple[float, float, float]
+    read: tuple[float, float, float]  # shortest, longest, most often
     for_whom: tuple[str, ...] = (OUTPATIENT, INPATIENT, EMERGENCY, WALK_IN)
     at_night: bool = False
 
 
 _KINDS = {
-    "CT": _Kind(24, (7, 20, 11), (6, 20, 10), at_night=True),
-    "MR": _Kind(12, (18, 45, 28), (9, 28, 14), (OUTPATIENT, INPATIENT)),
-    "DX": _Kind(32, (3, 10, 5), (1, 5, 2), at_night=True),
-    "CR": _Kind(10, (4, 12, 7), (1, 5, 2), (INPATIENT, EMERGENCY)),
-    "US": _Kind(16, (9, 28, 16), (2, 8, 4), (OUTPATIENT, INPATIENT, WALK_IN)),
-    "MG": _Kind(8, (8, 18, 11), (2, 8, 4), (OUTPATIENT,)),
+    "CT": _Kind(24, (6, 20, 10), at_night=True),
+    "MR": _Kind(12, (9, 28, 14), (OUTPATIENT, INPATIENT)),
+    "DX": _Kind(32, (1, 5, 2), at_night=True),
+    "CR": _Kind(10, (1, 5, 2), (INPATIENT, EMERGENCY)),
+    "US": _Kind(16, (2, 8, 4), (OUTPATIENT, INPATIENT, WALK_IN)),
+    "MG": _Kind(8, (2, 8, 4), (OUTPATIENT,)),
 }
+_SCAN = (0.5, 1.5, 0.9)  # of the time that the catalogue gives an examination
+_LATE = (-12, 18, -3)  # minutes after the appointment
+_WITHOUT_ORDER = 0.15  # which part of the emergencies is examined before anybody orders it
 _NIGHT = (*range(7), *range(21, 24))
 _REASONS = {
     "CT": ("Fall from a ladder", "Abdominal pain", "Cough for three weeks", "Headache"),
@@ -69,8 +71,8 @@ class Planned:
     kind : str
         ``"outpatient"``, ``"inpatient"``, ``"emergency"`` or ``"walk-in"``.
     ordered, arrives : datetime
-        When it is ordered, and when the patient comes; to an outpatient that
-        is the appointment.
+        When it is ordered, and when the patient comes; with an appointment
+        that is the time asked for.
     wanted : Examination
         What is ordered.
     reason : str
@@ -84,6 +86,10 @@ class Planned:
         Of a new patient.
     scan, read : timedelta
         How long the scanner and the reader need.
+    late : timedelta
+        How long after the appointment the patient comes.
+    without_order : bool
+        Whether the scanner begins before there is an order.
     """
 
     number: int
@@ -97,6 +103,13 @@ class Planned:
     sex: str
     scan: timedelta
     read: timedelta
+    late: timedelta = timedelta()
+    without_order: bool = False
+
+    @property
+    def by_appointment(self) -> bool:
+        """Whether the patient comes at a time of the department's."""
+        return self.kind in (OUTPATIENT, INPATIENT)
 
     @property
     def priority(self) -> str:
@@ -146,13 +159,17 @@ def _draw(
 ) -> Planned:
     kind = EMERGENCY if rng.random() < emergencies else _choose(_SHARES, rng)
     arrives = _arrival(kind, start, rng)
+    if kind in (OUTPATIENT, INPATIENT):  # nobody asks for an appointment at 9:13:42
+        arrives = max(
+            start, arrives - timedelta(minutes=arrives.minute % 5, seconds=arrives.second)
+        )
     modality = _modality(site, kind, arrives.hour in _NIGHT, rng)
     wanted = rng.choice([entry for entry in examinations() if entry.modality == modality])
     fate = COMPLETED if kind == EMERGENCY else _choose(_FATES, rng)
     if kind == WALK_IN and fate == NO_SHOW:  # who walks in is there
         fate = COMPLETED
     ahead = timedelta(minutes=rng.uniform(30, 240))
-    use = _KINDS[modality]
+    length = rng.triangular(*_SCAN) * wanted.minutes
     return Planned(
         number=number,
         kind=kind,
@@ -163,8 +180,10 @@ def _draw(
         fate=fate,
         returns=rng.random(),
         sex="F" if modality == "MG" else rng.choice("FM"),
-        scan=_minutes(use.scan, rng),
-        read=_minutes(use.read, rng),
+        scan=_minutes(length),
+        read=_minutes(rng.triangular(*_KINDS[modality].read)),
+        late=_minutes(rng.triangular(*_LATE)),
+        without_order=kind == EMERGENCY and rng.random() < _WITHOUT_ORDER,
     )
 
 
@@ -192,5 +211,5 @@ def _choose(weights: dict[str, int], rng: random.Random) -> str:
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
-def _minutes(spread: tuple[float, float, float], rng: random.Random) -> timedelta:
-    return timedelta(seconds=round(60 * rng.triangular(*spread)))
+def _minutes(count: float) -> timedelta:
+    return timedelta(seconds=round(60 * count))

@@ -37,8 +37,9 @@ class Desk:
         """Tell whether something on the reading list is for this reader.
 
         Attendings read everything; residents the urgent, for a first answer.
+        What is flagged after its report is no matter of course.
         """
-        if entry.reader:
+        if entry.reader or entry.flag:
             return False
         return self.role == "attending" or (entry.priority in "SA" and not entry.report)
 

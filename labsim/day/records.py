@@ -11,6 +11,7 @@ from labsim.day.plan import COMPLETED, Planned
 from labsim.errors import LabError
 
 ORDERED, REPORTED, STOPPED = "ordered", "reported", "stopped"
+LATER = "on a later day"
 
 
 @dataclass
@@ -23,13 +24,18 @@ class DayExam:
         What was going to happen.
     patient_id, placer_order, accession, study_uid, station : str
         What HIS and RIS made of it.
+    mpps_uid : str
+        What the scanner made of it.
+    due : datetime or None
+        For when it is scheduled.
     arrived, begun, completed, preliminary, reported : datetime or None
         When; None for what did not happen.
     images : int
         How many the archive took.
     outcome : str
         ``"ordered"``, ``"no show"``, ``"cancelled"``, ``"discontinued"``,
-        ``"completed"`` and not reported yet, ``"reported"``, or ``"stopped"``.
+        ``"completed"`` and not reported yet, ``"reported"``, ``"on a later day"``
+        if the calendar is full, or ``"stopped"``.
     problem : str
         What went wrong first, in a sentence; empty if nothing did.
     """
@@ -40,6 +46,8 @@ class DayExam:
     accession: str = ""
     study_uid: str = ""
     station: str = ""
+    mpps_uid: str = ""
+    due: datetime | None = None
     arrived: datetime | None = None
     begun: datetime | None = None
     completed: datetime | None = None

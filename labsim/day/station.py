@@ -22,24 +22,23 @@ class Station:
         When the day begins.
     open : timedelta
         How long it is open.
-
-    Attributes
-    ----------
-    load : int
-        How many are scheduled here and have not left.
     """
 
     def __init__(self, scanner: Modality, begin: datetime, open: timedelta) -> None:
         self.scanner = scanner
-        self.load = 0
         self.worked = Worked(scanner.ae_title, scanner.modality, open, queue=[(begin, 0)])
         self._waiting: list[tuple[int, datetime, int, DayExam]] = []
         self._since: datetime | None = None
 
+    @property
+    def load(self) -> int:
+        """How many are here."""
+        return len(self._waiting) + (self._since is not None)
+
     def enter(self, exam: DayExam, now: datetime) -> None:
-        """Let somebody wait."""
-        planned = exam.planned
-        heapq.heappush(self._waiting, (_RANKS[planned.priority], now, planned.number, exam))
+        """Let somebody wait: behind the more urgent, and behind whose appointment is earlier."""
+        planned, due = exam.planned, exam.due or now
+        heapq.heappush(self._waiting, (_RANKS[planned.priority], due, planned.number, exam))
         self._count(now)
 
     def call(self, now: datetime) -> DayExam | None:

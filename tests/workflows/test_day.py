@@ -40,6 +40,8 @@ def test_a_day_of_100_exams_leaves_no_study_unmatched(community: Hospital) -> No
     done = examined(day)
     assert len(done) > 80
     assert {exam.outcome for exam in day.exams} >= {"reported", "no show", "discontinued"}
+    assert {exam.planned.kind for exam in day.exams} >= {"outpatient", "inpatient", "emergency"}
+    assert any(exam.planned.without_order for exam in done)
 
     # The HIS: an order for each exam, and the result of each that is reported
     orders = {order.placer_order: order for order in community.his.orders()}
@@ -47,6 +49,7 @@ def test_a_day_of_100_exams_leaves_no_study_unmatched(community: Hospital) -> No
     for exam in day.exams:
         order = orders[exam.placer_order]
         results = {r.placer_order: r for r in community.his.chart(exam.patient_id)}
+        assert order.accession == exam.accession
         if exam.outcome == "reported":
             assert (order.status, results[exam.placer_order].status) == ("RESULTED", "F")
             assert results[exam.placer_order].accession == exam.accession
@@ -64,6 +67,7 @@ def test_a_day_of_100_exams_leaves_no_study_unmatched(community: Hospital) -> No
     }
     for exam in day.exams:
         assert community.ris.procedure(exam.accession).status == states[exam.outcome]
+    assert len(community.ris.unmatched()) == 0
     unread = {entry.accession for entry in community.ris.reading_list()}
     assert unread == {exam.accession for exam in done if exam.outcome == "completed"}
     documents = [(row[0], row[4]) for row in community.ris.documents.table()]
