@@ -553,3 +553,34 @@ def test_stopping_ends_a_wait_for_a_silent_system(
     assert not clerk.is_alive()
     (error,) = caught
     assert isinstance(error, DeliveryFailed)
+
+
+def test_a_hospital_settles_when_its_messages_have_arrived(hospital: Hospital) -> None:
+    patient = hospital.his.register_patient("Silva^Ines")
+    hospital.his.update_patient(patient.patient_id, name="Silva^Łucja")
+    hospital.settle()
+    kept = hospital.pacs.patient(patient.patient_id)
+    assert kept is not None
+    assert kept.name == "Silva^Łucja"
+
+
+def test_a_system_that_does_not_settle_is_named(hospital: Hospital) -> None:
+    done = threading.Event()
+    hospital.ris.worker.submit(done.wait, 5)
+    try:
+        with pytest.raises(LabError, match="ris was not done"):
+            hospital.settle(timeout=0.1)
+    finally:
+        done.set()
+    hospital.settle()
+
+
+def test_time_goes_on_where_a_hospital_stopped(tmp_path: Path) -> None:
+    with Hospital(seed=1, path=tmp_path) as hospital:
+        day = hospital.day(1, progress=False)
+        assert hospital.clock.now() >= day.end
+    with Hospital(path=tmp_path) as again:
+        assert again.clock.now() >= day.end
+        again.his.register_patient()
+        times = [event.hospital_time for event in again.journal.all() if event.kind == "state"]
+        assert times == sorted(times)

@@ -90,6 +90,8 @@ class _Department(Scanning):
             self._agenda.at(moment, self._read, NEXT)
         self._agenda.at(self._end, lambda: None)  # when nothing else happens, it is midnight too
         self._agenda.run(self._rest)
+        # So that a hospital that is started again knows how late it is.
+        self._hospital.journal.record("day", "state", f"the day of {self._begin:%Y-%m-%d} is over")
         return Day(
             hospital=self._hospital,
             start=self._begin,
