@@ -23,9 +23,12 @@ from labsim.errors import ConfigurationError, LabError
 from labsim.systems.catalogue import examination
 from labsim.systems.ris.reading import ToRead
 from labsim.systems.ris.report_text import ReportText
+from labsim.wire.dimse import TIMEOUT
 
 if TYPE_CHECKING:
     from labsim.hospital import Hospital
+
+_IMPATIENT = 0.05  # seconds
 
 
 def run_day(
@@ -81,6 +84,8 @@ def _quick_scans(hospital: Hospital, quick: bool) -> Iterator[None]:
 class _Department(Scanning):
     """The whole of a day: people, scanners and readers."""
 
+    _flowing = True
+
     def run(self) -> Day:
         """Let it happen."""
         began = time.perf_counter()
@@ -104,8 +109,11 @@ class _Department(Scanning):
         )
 
     def _rest(self) -> None:
-        """Wait for the systems, so that what an action causes happens at its time."""
-        self._hospital.settle()
+        """Wait for the systems, so that what an action causes happens at its time.
+
+        Not for long where a queue has stood still before: it is for somebody to repair.
+        """
+        self._flowing = self._hospital.settle(TIMEOUT if self._flowing else _IMPATIENT)
         self._show(sum(exam.over for exam in self._exams))
 
     def _read(self) -> None:
