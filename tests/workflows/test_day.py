@@ -173,8 +173,8 @@ def test_an_interrupted_day_leaves_a_usable_hospital(
     assert community.days == []
     exam = community.exam("DXHANDL")
     assert exam.problem == ""
-    [late] = [event for event in exam.transcript().of("RAD-1") if event.detail.get("request")]
-    assert late.hospital_time >= stopped.isoformat(timespec="milliseconds")
+    times = [event.hospital_time for event in exam.transcript()]
+    assert min(times) >= stopped.isoformat(timespec="milliseconds")
     day = community.day(3, progress=False)
     assert len(day.exams) == 3
 
