@@ -175,7 +175,8 @@ def _without_title(hospital: Hospital, title: str, rejected: list[int]) -> Outco
             *rejected[-1:],
         )
     known = [row[0] for row in hospital.pacs.ae_titles()]
-    site = {m.ae_title for m in hospital.site.modalities} | {hospital.site.desk.ae_title}
+    own = hospital.site
+    site = {m.ae_title for m in own.modalities} | {own.ris.ae_title, own.desk.ae_title}
     strangers = sorted(set(known) - site)
     if strangers:
         found = ", ".join(strangers)

@@ -17,7 +17,7 @@ from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import LabError
 from labsim.media.creator import Disc
-from labsim.site import DeskSite, ImporterSite, ModalitySite, Site
+from labsim.site import DeskSite, ImporterSite, ModalitySite, RisSite, Site
 from labsim.sop_classes import (
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
@@ -86,7 +86,7 @@ class Pacs(Operated, Stewardship):
     Parameters
     ----------
     site : Site
-        Its own entry, and whom it knows at first: the scanners and the desk.
+        Its own entry, and whom it knows at first: the scanners, the RIS and the desk.
     facility : Facility
         What it shares with the others.
     """
@@ -102,7 +102,11 @@ class Pacs(Operated, Stewardship):
         self._index = Index(self.db)
         self._entities = Entities(self.db)
         if self.db.next("configured") == 1:
-            known: list[ModalitySite | DeskSite | ImporterSite] = [*site.modalities, site.desk]
+            known: list[ModalitySite | RisSite | DeskSite | ImporterSite] = [
+                *site.modalities,
+                site.ris,
+                site.desk,
+            ]
             for part in [*known, site.importer] if site.importer else known:
                 self._entities.register(Entity(part.ae_title, part.host, part.dicom_port))
         self._settings = Settings(self.db)
@@ -305,7 +309,7 @@ class Pacs(Operated, Stewardship):
         """Return every study with its patient and counts."""
         rows = self.db.rows(
             "SELECT p.patient_id, p.name, st.study_date, st.accession, st.description, "
-            "COUNT(DISTINCT se.id) AS series, COUNT(i.id) AS images "
+            "COUNT(DISTINCT se.id) AS series, COUNT(NULLIF(i.rows, '')) AS images "
             "FROM studies st JOIN patients p ON p.id = st.patient "
             "LEFT JOIN series se ON se.study = st.id LEFT JOIN instances i ON i.series = se.id "
             "GROUP BY st.id ORDER BY st.id"
@@ -314,8 +318,14 @@ class Pacs(Operated, Stewardship):
         return Table(columns, rows, "Studies in the PACS")
 
     def count(self, study_uid: str) -> int:
-        """Return how many images of a study are in the archive."""
-        return len(self._index.instances("STUDY", {"st.study_uid": [study_uid]}))
+        """Return how many images of a study are in the archive; a report is none."""
+        return int(
+            self.db.value(
+                "SELECT COUNT(*) FROM instances i JOIN series se ON se.id = i.series "
+                "JOIN studies st ON st.id = se.study WHERE st.study_uid = ? AND i.rows != ''",
+                study_uid,
+            )
+        )
 
     def documents(self, study_uid: str) -> Table:
         """Return what a study has beside its images, such as key objects and reports.
@@ -329,7 +339,7 @@ class Pacs(Operated, Stewardship):
         return documents.documents(self.db, study_uid)
 
     def paths(self, study_uid: str) -> list[Path]:
-        """Return the files of a study, in the order of series and image numbers."""
+        """Return the files of a study, reports too, in the order of series and image numbers."""
         instances = self._index.instances("STUDY", {"st.study_uid": [study_uid]})
         return [self._files.path(instance.file) for instance in instances]
 
