@@ -7,10 +7,14 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from labsim import Hospital
+from labsim.systems.records import Procedure
 
 
 def test_the_prior_is_there_before_the_exam(
-    department: Hospital, station: Callable[..., AbstractContextManager[Any]]
+    department: Hospital,
+    station: Callable[..., AbstractContextManager[Any]],
+    scheduled: Callable[..., Procedure],
+    until: Callable[[Callable[[], Any]], Any],
 ) -> None:
     pacs, first = department.pacs, department.exam("CTTHORAX", name="Vega^Ines")
     other = department.exam("CTTHORAX", name="Else^Somebody")
@@ -19,8 +23,7 @@ def test_the_prior_is_there_before_the_exam(
     assert first.procedure is not None
     with station(department, "READER") as reader:
         pacs.prefetch.add("priors", "READER", parts="related")
-        order = department.his.place_order(first.patient.patient_id, "DXCHEST")
-        procedure = department.ris.schedule(order.placer_order)
+        procedure = scheduled("DXCHEST", first.patient.patient_id)
         assert department.journal.wait_for(
             lambda e: e.source == "pacs" and "4 images sent to READER: prefetch" in e.summary, 5
         )
@@ -40,7 +43,7 @@ def test_the_prior_is_there_before_the_exam(
     department.ris.report(procedure.accession, "Compared with the CT: no change.")
 
     # Every system at the end
-    assert [order.status for order in department.his.orders()] == ["RESULTED"] * 3
+    until(lambda: [order.status for order in department.his.orders()] == ["RESULTED"] * 3)
     chart = department.his.chart(first.patient.patient_id)
     assert [result.accession for result in chart] == [first.accession, procedure.accession]
     assert {p.status for p in department.ris.procedures()} == {"REPORTED"}

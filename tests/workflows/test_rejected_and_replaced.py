@@ -9,15 +9,18 @@ from typing import Any
 from pydicom.uid import KeyObjectSelectionDocumentStorage
 
 from labsim import Hospital
+from labsim.systems.records import Procedure
 
 
 def test_an_image_is_rejected_and_replaced(
-    department: Hospital, station: Callable[..., AbstractContextManager[Any]]
+    department: Hospital,
+    station: Callable[..., AbstractContextManager[Any]],
+    scheduled: Callable[..., Procedure],
+    until: Callable[[Callable[[], Any]], Any],
 ) -> None:
     pacs = department.pacs
     patient = department.his.register_patient("Vega^Ines")
-    order = department.his.place_order(patient.patient_id, "DXHANDL")
-    procedure = department.ris.schedule(order.placer_order)
+    procedure = scheduled("DXHANDL", patient.patient_id)
     scanner = department.scanner(procedure.station)
     [entry] = scanner.query_worklist(accession=procedure.accession)
     with station(department, "READER") as reader:
@@ -47,7 +50,7 @@ def test_an_image_is_rejected_and_replaced(
     notes = [i for i in received if i.SOPClassUID == KeyObjectSelectionDocumentStorage]
     assert [i.ConceptNameCodeSequence[0].CodeValue for i in notes] == ["113001"]
     # Every system at the end
-    assert [order.status for order in department.his.orders()] == ["RESULTED"]
+    until(lambda: [order.status for order in department.his.orders()] == ["RESULTED"])
     [result] = department.his.chart(patient.patient_id)
     assert result.accession == procedure.accession
     assert department.ris.procedure(procedure.accession).status == "REPORTED"
