@@ -214,3 +214,12 @@ def test_what_makes_no_day_is_said(community: Hospital) -> None:
         with pytest.raises(ConfigurationError):
             community.day(progress=False, **wrong)  # type: ignore[arg-type]
     assert community.clock.now() == MONDAY
+
+
+@pytest.mark.parametrize("site", ["clinic", "university"])
+def test_a_day_at_every_size(site: str) -> None:
+    with Hospital(seed=7, site=site, clock=ManualClock(MONDAY)) as hospital:
+        day = hospital.day(8, progress=False)
+        assert [exam.problem for exam in day.exams if exam.problem] == []
+        assert examined(day)
+        assert len(day.unmatched()) == 0

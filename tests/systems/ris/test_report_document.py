@@ -238,15 +238,29 @@ def test_what_the_archive_does_not_take_waits_and_is_sent_later(
     assert clinic.ris.documents.resend() == 0
 
 
-def test_a_refusal_of_one_document_is_not_another_ones(
+def test_a_refused_document_waits_and_holds_no_other_back(
     clinic: Hospital, completed: Procedure
 ) -> None:
-    clinic.pacs.register_ae("RIS", host="ris", port=104, may_store=False)
-    with pytest.raises(DimseFailed, match=r"signed.*0x0124"):
-        clinic.ris.report(completed.accession, FULL_TEXT, status="P")
-    clinic.pacs.register_ae("RIS", host="ris", port=104)
-    clinic.ris.report(completed.accession, FULL_TEXT)
-    assert [row[4] for row in clinic.ris.documents.table()] == ["stored", "stored"]
+    other = clinic.exam()
+    assert other.procedure is not None
+    # Somebody has filed the images of the first examination under the second patient.
+    clinic.pacs.db.run(
+        "UPDATE studies SET patient = (SELECT patient FROM studies WHERE accession = ?) "
+        "WHERE accession = ?",
+        other.accession,
+        completed.accession,
+    )
+    with pytest.raises(DimseFailed, match=r"signed, but the archive did not take it: 0xC001"):
+        clinic.ris.report(completed.accession, FULL_TEXT)
+    clinic.ris.addendum(other.accession, "Unchanged.")  # whose document is taken
+    found = {(row[0], row[1]): row[4] for row in clinic.ris.documents.table()}
+    assert found == {
+        (other.accession, "F"): "stored",
+        (completed.accession, "F"): "waiting",
+        (other.accession, "C"): "stored",
+    }
+    with pytest.raises(DimseFailed, match="0xC001"):
+        clinic.ris.documents.resend()
 
 
 def test_what_waited_is_sent_after_a_restart(tmp_path: Path) -> None:
