@@ -185,7 +185,7 @@ def _arrow(axes: Axes, start: Place, end: Place, protocol: str, labels: list[str
     )
     axes.text(
         *label,
-        _wrapped(labels),
+        _wrapped(labels, 2 if level else 3),
         ha=align,
         va=vertical,
         fontsize=10,
@@ -195,8 +195,8 @@ def _arrow(axes: Axes, start: Place, end: Place, protocol: str, labels: list[str
     )
 
 
-def _wrapped(labels: list[str]) -> str:
-    lines = [", ".join(labels[index : index + 3]) for index in range(0, len(labels), 3)]
+def _wrapped(labels: list[str], most: int) -> str:
+    lines = [", ".join(labels[index : index + most]) for index in range(0, len(labels), most)]
     return "\n".join(lines)
 
 

@@ -6,8 +6,7 @@
 # it as the one who runs it: where did people wait, which report took longest, and what happened
 # to one single patient?
 #
-# At the end come two calls of the kind that an administrator gets at seven in the morning.
-# There are five exercises.
+# At the end come two calls of the kind that an administrator gets. There are five exercises.
 
 # %%
 import labsim
@@ -123,9 +122,9 @@ lab.exercise(2).check(answer)
 day.unmatched()
 
 # %% [markdown]
-# ## Seven in the morning, first call
+# ## The first call
 #
-# *“We had an ambulance at four. Nobody knew who he was, so I scanned him without an order. His
+# *“We had an ambulance after midnight. Nobody knew who he was, so I scanned him without an order. His
 # family has brought his passport now, and the front desk has registered him. But the ward finds
 # no images!”*
 
@@ -155,7 +154,7 @@ hospital.ris.match(step, patient.patient_id)
 lab.exercise(3).check()
 
 # %% [markdown]
-# ## Seven in the morning, second call
+# ## The second call
 #
 # *“We ordered a chest for Mrs Lindholm, the computer said it was accepted, and radiology says
 # they have nothing. Shall I order it again?”*
