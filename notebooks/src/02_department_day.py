@@ -124,9 +124,9 @@ day.unmatched()
 # %% [markdown]
 # ## The first call
 #
-# *“We had an ambulance after midnight. Nobody knew who he was, so I scanned him without an order. His
-# family has brought his passport now, and the front desk has registered him. But the ward finds
-# no images!”*
+# *“We had an ambulance after midnight. Nobody knew who he was, so I scanned him without an order.
+# His family has brought his passport now, and the front desk has registered him. But the ward
+# finds no images!”*
 
 # %%
 lab.exercise(3).begin()
