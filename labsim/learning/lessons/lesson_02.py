@@ -8,7 +8,7 @@ from labsim.faults import StoppedQueue
 from labsim.hospital import Hospital
 from labsim.learning.exercise import Task
 from labsim.learning.outcome import Outcome, incorrect, not_attempted, passed
-from labsim.systems.records import Patient
+from labsim.systems.records import Order, Patient
 from labsim.table import Table
 
 # Exercise 1: where people wait
@@ -119,13 +119,13 @@ def _judge_emergency(hospital: Hospital, answer: object) -> Outcome:
 _WAITING, _CHANNEL, _DESTINATION = "Lindholm^Edda", "his-to-ris", "ris"
 
 
-def _begin_silence(hospital: Hospital) -> Table:
+def _begin_silence(hospital: Hospital) -> Order:
     """Stop a queue of the engine, and let the ward order."""
     if not hospital.faults:
         hospital.inject(StoppedQueue(_CHANNEL, _DESTINATION))
         patient = hospital.his.register_patient(_WAITING, "1951-11-02", "F")
         hospital.his.place_order(patient.patient_id, "DXCHEST", "Fall at home")
-    return hospital.his.table()
+    return hospital.his.orders()[-1]
 
 
 def _judge_silence(hospital: Hospital, answer: object) -> Outcome:
