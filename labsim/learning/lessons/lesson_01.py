@@ -300,8 +300,8 @@ TASKS = (
         "stored = int(image.pixel_array[128, 60])\n"
         "answer = stored * image.RescaleSlope + image.RescaleIntercept\n"
         "lab.exercise(4).check(answer)",
-        explanation="Around -860 is lung. Viewers apply the same two steps: first the rescale, "
-        "then the window.",
+        explanation="Water is 0, air -1000; what is between them holds some of both, as lung "
+        "and its edges do. Viewers apply the same two steps: first the rescale, then the window.",
     ),
     Task(
         title="There is something to add",
