@@ -214,6 +214,23 @@ def test_a_move_names_all_three(stored: Hospital) -> None:
     }
 
 
+def test_what_a_route_sends_is_told_as_well(
+    hospital: Hospital,
+    dial: Dial,
+    image: Image,
+    station: Callable[..., AbstractContextManager[Any]],
+) -> None:
+    with station(hospital, "READER"):
+        hospital.pacs.routes.add("all", "READER", Modality="CT")
+        with dial(hospital, "pacs", CTImageStorage, calling="CT1") as association:
+            assert association.send_c_store(hillside(image)).Status == 0x0000
+        assert hospital.journal.wait_for(lambda e: "sent to READER: all" in e.summary, 5)
+    [out] = [m for m in found(hospital, event="110104") if roles(m).get("110152") == "READER"]
+    assert roles(out)["110153"] == roles(out)["requestor"] == "pacs"
+    assert event(out)[0] == "R"
+    assert "H1^^^HILLSIDE" in objects(out)
+
+
 def test_a_stranger_is_an_alert(hospital: Hospital, dial: Dial) -> None:
     with dial(hospital, "pacs", STUDY_ROOT_FIND, calling="STRANGER") as association:
         assert association.is_rejected

@@ -113,6 +113,17 @@ class Auditing:
             studies[study_uid] = Study(study_uid, accession, description, counts)
         return [(patient, list(studies.values())) for patient, studies in found.items()]
 
+    def forwarded(self, destination: str, sop_uids: Iterable[str]) -> None:
+        """Report what the archive has sent of its own accord (PS3.15 A.5.3.7)."""
+        known = self._entities.get(destination)
+        host = known.host if known is not None else ""
+        who = [
+            self._trail.itself(requestor=True, role=parts.SOURCE),
+            self._trail.peer(destination, host, role=parts.DESTINATION),
+        ]
+        for patient, studies in self.studies_of(sop_uids):
+            self._trail.about("110104", "R", who, patient, studies)
+
     # On the wire
 
     def _received(self, event: evt.Event) -> None:

@@ -22,6 +22,7 @@ from labsim.systems.pacs.mending import Choice, Mending
 from labsim.systems.pacs.removal import Removal
 from labsim.systems.pacs.repairing import Repairing
 from labsim.systems.pacs.retention import Retention
+from labsim.systems.pacs.send_queue import SendQueue
 from labsim.systems.pacs.storage import Storage
 from labsim.systems.pacs.storing import Storing
 from labsim.systems.pacs.users import Accounts
@@ -56,6 +57,7 @@ class Operated(System):
         files: FileStore,
         entities: Entities,
         storing: Storing,
+        queue: SendQueue,
         seen: Callable[[str], Index],
     ) -> None:
         """Build it all upon the parts of the archive; `seen` is the index as a caller sees it."""
@@ -71,6 +73,7 @@ class Operated(System):
         self._repairing = Repairing(self, self.access, self.trail)
         self._mending = Mending(self, files, self.access, self.storage, self.trail, storing.enter)
         storing.on_stored.append(lambda stored: self.storage.watch())
+        queue.on_sent.append(self.auditing.forwarded)
 
     # Who is there
 

@@ -64,6 +64,12 @@ class SendQueue:
         Returns an instance by its UID, None if it is not to be sent.
     sending : Sending
         Makes instances ready.
+
+    Attributes
+    ----------
+    on_sent : list of callables
+        Called with the AE title of a destination and the SOP Instance UIDs
+        that it has taken on one association.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class SendQueue:
         self._entities = entities
         self._find = find
         self._sending = sending
+        self.on_sent: list[Callable[[str, list[str]], None]] = []
         self._lock = threading.RLock()
         self._due: dict[tuple[str, str], float] = {}  # destination and study: not before
         self._failures: Counter[str] = Counter()
@@ -285,15 +292,18 @@ class SendQueue:
         )
         contexts = sending_contexts([instance for _, instance in wanted], entity)
         sent: Counter[tuple[str, str]] = Counter()
+        taken: list[str] = []
         try:
             with self._node.associate(entity.peer, contexts) as association:
                 for entry, instance in wanted:
                     if self._halted:
                         return
-                    sent[entry.rule, entry.study_uid] += self._store(
-                        association, entry, instance, entity
-                    )
+                    if self._store(association, entry, instance, entity):
+                        sent[entry.rule, entry.study_uid] += 1
+                        taken.append(entry.sop_uid)
         finally:
+            for tell in self.on_sent if taken else ():
+                tell(destination, taken)
             for (rule, study_uid), count in sent.items():
                 if count:
                     self._note(f"{count} images sent to {destination}: {rule}", study_uid)
