@@ -171,7 +171,9 @@ def describe(hospital: Hospital) -> dict[str, Any]:
             {
                 "name": endpoint.system,
                 "protocol": endpoint.protocol,
-                "application" if endpoint.protocol == "mllp" else "ae_title": endpoint.title,
+                "ae_title"
+                if endpoint.protocol in ("dicom", "mwl")
+                else "application": endpoint.title,
                 "host": endpoint.local.host,
                 "port": endpoint.local.port,
             }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -95,3 +97,58 @@ class ManualClock:
         with self._lock:
             self._now += step
             return self._now
+
+
+class HospitalClock:
+    """The clock on the wall of a hospital: it follows another one, and never goes back.
+
+    Parameters
+    ----------
+    source : Clock
+        What it follows.
+    """
+
+    def __init__(self, source: Clock) -> None:
+        self._source = source
+        self._ahead = timedelta()  # of its source
+        self._lock = threading.Lock()
+
+    def now(self) -> datetime:
+        """Return the hospital's local time."""
+        with self._lock:
+            return self._source.now() + self._ahead
+
+    def not_before(self, moment: datetime) -> None:
+        """Go on from `moment` if that is later than the time shown."""
+        with self._lock:
+            self._ahead = max(self._ahead, moment - self._source.now())
+
+    @contextmanager
+    def following(self, source: Clock) -> Iterator[None]:
+        """Follow another clock for the length of a block.
+
+        Afterwards the former one is followed again, from the time that was
+        shown last.
+
+        Parameters
+        ----------
+        source : Clock
+            What to follow.
+
+        Raises
+        ------
+        ValueError
+            If it is behind the time shown.
+        """
+        if source.now() < self.now():
+            raise ValueError(f"a clock does not run backwards: {source.now()} is past")
+        with self._lock:
+            former, self._source, ahead = self._source, source, self._ahead
+            self._ahead = timedelta()
+        try:
+            yield
+        finally:
+            last = self.now()
+            with self._lock:
+                self._source, self._ahead = former, ahead
+            self.not_before(last)

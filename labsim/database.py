@@ -182,6 +182,15 @@ class Database:
             )
         return ConfigurationError(f"SQLite does not understand that: {text}.", f"Tables: {names}.")
 
+    def copy_to(self, path: Path) -> None:
+        """Write a copy as of one moment, while others go on writing (SQLite's online backup)."""
+        with (
+            contextlib.closing(sqlite3.connect(self.path)) as source,
+            contextlib.closing(sqlite3.connect(path)) as copy,
+        ):
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # the copy is one file, without a log
+
     def next(self, counter: str) -> int:
         """Count one on and return it: 1, 2, 3 … also after a restart."""
         with self.transaction():

@@ -39,6 +39,10 @@ class NotFound(LabError):
     """Something was asked for by a name or number that no system knows."""
 
 
+class AccessDenied(LabError):
+    """Somebody asked for what their role has no right to, or could not sign in."""
+
+
 class HospitalInUse(LabError):
     """Another running hospital holds the same state folder."""
 

@@ -143,7 +143,9 @@ class Exam:
 
     def _report(self) -> None:
         assert self.procedure is not None
-        self.hospital.ris.report(self.accession, examination(self.procedure.code).report)
+        text = examination(self.procedure.code).report
+        middle = self.images[len(self.images) // 2].SOPInstanceUID
+        self.hospital.ris.report(self.accession, text, key_images=[str(middle)])
         self.procedure = self.hospital.ris.procedure(self.accession)
         # An engine may bring it later than it thanks for it.
         if not self.hospital.wait_until(lambda: self.complete, TIMEOUT):

@@ -9,6 +9,8 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,17 +18,19 @@ from typing import Protocol, Self, TypeVar
 
 from pydicom.dataset import Dataset
 
-from labsim.clock import Clock, WallClock
+from labsim.clock import Clock, HospitalClock, WallClock
+from labsim.day import Day, run_day
 from labsim.errors import ConfigurationError, HospitalInUse, LabError
 from labsim.exam import Exam
 from labsim.journal import Event, Journal
 from labsim.site import Site
+from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
 from labsim.systems.facility import Endpoint, Facility, System
 from labsim.systems.his import His
 from labsim.systems.importer import Importer
 from labsim.systems.modality import Modality
-from labsim.systems.pacs import Pacs
+from labsim.systems.pacs import Pacs, backup
 from labsim.systems.ris import Ris
 from labsim.table import Table
 from labsim.tools import Tools
@@ -92,10 +96,11 @@ class Hospital:
         self.site = Site.load(site)
         self.running = False
         self.faults: list[Fault] = []
+        self.days: list[Day] = []
         self._wanted_seed = seed
         self._path = Path(path).absolute() if path is not None else None
         self._ports = dict(ports or {})
-        self._clock = clock or WallClock()
+        self.clock = HospitalClock(clock or WallClock())
         self._undo: list[Callable[[], None]] = []
         self._check_ports()
 
@@ -125,8 +130,9 @@ class Hospital:
             _make_folder(self.path)
             lock, self.seed = _take(self.path, self.site.name, self._wanted_seed)
             opened.callback(lock.close)
-            self.journal = Journal(self.path / "journal", self._clock)
+            self.journal = Journal(self.path / "journal", self.clock)
             opened.callback(self.journal.close)
+            self._go_on()
             self._loop = BackgroundLoop()
             opened.callback(self._loop.close)
             self.network = Network()
@@ -183,6 +189,11 @@ class Hospital:
     def importer(self) -> Importer:
         """Where discs from other hospitals are read."""
         return self._system("importer", Importer)
+
+    @property
+    def audit(self) -> AuditRepository:
+        """The audit repository, at a site that has one."""
+        return self._system("audit", AuditRepository)
 
     @property
     def engine(self) -> Engine:
@@ -272,6 +283,64 @@ class Hospital:
         self._require_running()
         return Exam(self).run(code, name, reason)
 
+    def day(
+        self,
+        exams: int = 40,
+        *,
+        start: datetime | None = None,
+        seed: int | None = None,
+        emergencies: float = 0.1,
+        images: str = "quick",
+        progress: bool = True,
+    ) -> Day:
+        """Run a day of the department, every transaction on the wire.
+
+        Outpatients, inpatients, people who walk in and emergencies come by the
+        hour, wait for a scanner, are examined, and read by whoever is on duty.
+        The hospital's clock jumps from one event to the next, and goes on from
+        midnight afterwards. The same seed gives the same day, at a hospital of
+        the same seed and state.
+
+        Parameters
+        ----------
+        exams : int
+            How many are ordered.
+        start : datetime, optional
+            When it begins, not before the hospital's time; the next midnight
+            if left out. It ends at the midnight after that, or when the last
+            patient has left the scanner.
+        seed : int, optional
+            Decides who comes; the hospital's own and the count of its days if
+            left out.
+        emergencies : float
+            Which part of the exams, 0 to 1, are emergencies.
+        images : str
+            ``"quick"`` for the scanners' quick protocols, ``"full"`` for the
+            usual ones, which take several times as long to make.
+        progress : bool
+            Whether to show how far it is, in a notebook or a terminal.
+
+        Returns
+        -------
+        Day
+            What happened, as tables.
+
+        Raises
+        ------
+        ConfigurationError
+            If a value makes no sense.
+        """
+        self._require_running()
+        return run_day(
+            self,
+            exams,
+            start=start,
+            seed=seed,
+            emergencies=emergencies,
+            images=images,
+            progress=progress,
+        )
+
     def settle(self, timeout: float = TIMEOUT) -> bool:
         """Wait until no system has anything to send or to work at any more.
 
@@ -290,7 +359,7 @@ class Hospital:
         self._require_running()
         end = time.monotonic() + timeout
         seen = -1
-        while (events := len(self.journal.all())) != seen:  # something happened meanwhile
+        while (events := self._events_so_far()) != seen:  # something happened meanwhile
             seen = events
             for system in self.systems.values():
                 if not system.wait_until_idle(max(0.0, end - time.monotonic())):
@@ -352,6 +421,52 @@ class Hospital:
                 fault = self.faults.pop()
                 self.journal.record("trainer", "state", f"fault taken back: {fault.title}")
 
+    def restore_pacs(
+        self, folder: Path | str, snapshot: int | None = None, *, only: backup.Part = "all"
+    ) -> Pacs:
+        """Take the PACS down, put a backup in its place, and start it again.
+
+        Parameters
+        ----------
+        folder : Path or str
+            Where `Pacs.backup` wrote.
+        snapshot : int, optional
+            Which one; the last if left out.
+        only : str
+            ``"all"``, or half of it: ``"index"`` or ``"files"``.
+
+        Returns
+        -------
+        Pacs
+            As it runs now, on the same ports. What was stored after the
+            backup is gone; `Pacs.consistency` shows what does not agree.
+
+        Raises
+        ------
+        AccessDenied
+            If whoever is at the PACS may not repair.
+        ConfigurationError
+            If the backup is damaged or another hospital's; the PACS runs on then.
+        NotFound
+            If there is none.
+        """
+        old = self.pacs
+        old.access.require("repair", "restore")
+        folder = Path(folder).absolute()
+        number = backup.sound(folder, snapshot, self.site.issuer)
+        ports = {f"pacs.{e.protocol}": e.local.port for e in old.endpoints}
+        facility = replace(old.facility, ports={**old.facility.ports, **ports})
+        old.access.end_all()
+        old.stop()
+        taken_at = backup.restore(folder, number, old.folder, only)
+        new = Pacs(self.site, facility)
+        self._opened.callback(new.stop)
+        self.systems["pacs"] = new
+        new.start()
+        new.resume()
+        new.note(f"restored from the backup of {taken_at} ({only})")
+        return new
+
     def __repr__(self) -> str:
         if not self.running:
             return f"Hospital {self.site.name}, not running"
@@ -360,13 +475,23 @@ class Hospital:
     def _repr_html_(self) -> str:
         return self.table()._repr_html_() if self.running else f"<p>{self!r}</p>"
 
+    def _events_so_far(self) -> int:
+        last = self.journal.last()
+        return last.seq if last is not None else 0
+
+    def _go_on(self) -> None:
+        """Let the hospital's time go on from where it stopped, which a day may have moved on."""
+        last = self.journal.last()
+        if last is not None:
+            self.clock.not_before(datetime.fromisoformat(last.hospital_time))
+
     def _build(self, opened: ExitStack) -> None:
         facility = Facility(
             institution=self.site.institution,
             issuer=self.site.issuer,
             seed=self.seed,
             folder=self.path,
-            clock=self._clock,
+            clock=self.clock,
             journal=self.journal,
             network=self.network,
             loop=self._loop,
@@ -377,7 +502,10 @@ class Hospital:
         self.network.publish(Address(desk.host, desk.dicom_port), move_port)
         self.tools = Tools(desk.ae_title, move_port, self.journal, self.network, self.endpoints)
         self._name_peers()
+        audit = self.site.audit
         make: list[Callable[[], System]] = [
+            # First, and so stopped last: the others report their own end to it.
+            *([partial(AuditRepository, audit, facility)] if audit is not None else []),
             *([lambda: Engine(self.site, facility)] if self.site.engine else []),
             lambda: His(self.site, facility),
             lambda: Ris(self.site, facility),
@@ -431,6 +559,7 @@ class Hospital:
         known |= {"engine.mllp"} if self.site.engine else set()
         known |= {f"{modality.name}.dicom" for modality in self.site.modalities}
         known |= {"importer.dicom"} if self.site.importer else set()
+        known |= {"audit.syslog"} if self.site.audit is not None else set()
         for place, port in self._ports.items():
             if place not in known:
                 raise ConfigurationError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from labsim.sop_classes import MODALITY_WORKLIST, MPPS, STORAGE_COMMITMENT
+from labsim.sop_classes import BASIC_TEXT_SR, MODALITY_WORKLIST, MPPS, STORAGE_COMMITMENT
 
 NAMES: Mapping[str, str] = {
     "RAD-1": "Patient Registration",
@@ -24,6 +24,7 @@ NAMES: Mapping[str, str] = {
     "RAD-13": "Procedure Update",
     "RAD-14": "Query Images",
     "RAD-16": "Retrieve Images",
+    "RAD-25": "Report Issuing",
     "RAD-128": "Send Imaging Result",
 }
 
@@ -33,6 +34,7 @@ _BY_MESSAGE: Mapping[tuple[str, str], str] = {
     (MPPS, "N-SET"): "RAD-7",
     (STORAGE_COMMITMENT, "N-ACTION"): "RAD-10",
     (STORAGE_COMMITMENT, "N-EVENT-REPORT"): "RAD-10",
+    (BASIC_TEXT_SR, "C-STORE"): "RAD-25",
 }
 _BY_COMMAND: Mapping[str, str] = {
     "C-STORE": "RAD-8",

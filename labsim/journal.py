@@ -188,6 +188,11 @@ class Journal:
         finally:
             _HIDDEN.reset(token)
 
+    def last(self) -> Event | None:
+        """Return the newest event, None if there is none."""
+        with self._grown:
+            return self._events[-1] if self._events else None
+
     def all(self) -> list[Event]:
         """Return every event, hidden ones too."""
         with self._grown:

@@ -107,6 +107,14 @@ class ImporterSite(_Part):
     archive: Literal["pacs"]
 
 
+class AuditSite(_Part):
+    """The audit repository, and how messages go there."""
+
+    host: Name
+    syslog_port: Port = 514
+    transport: Literal["tcp", "udp"] = "tcp"
+
+
 class DeskSite(_Part):
     """The administrator's desk."""
 
@@ -131,6 +139,7 @@ class Site(_Part):
     modalities: list[ModalitySite] = Field(min_length=1)
     importer: ImporterSite | None = None
     desk: DeskSite
+    audit: AuditSite | None = None
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> Self:
@@ -160,7 +169,8 @@ class Site(_Part):
         hl7: list[HisSite | RisSite | PacsSite | EngineSite] = [self.his, self.ris, self.pacs]
         if self.engine is not None:
             hl7.append(self.engine)
-        systems = ["his", "ris", "pacs", "engine", "importer", "desk"]
+        syslog = [self.audit] if self.audit is not None else []
+        systems = ["his", "ris", "pacs", "engine", "importer", "audit", "desk"]
         return {
             "name": [*systems, *(part.name for part in self.modalities)],
             "AE title": [part.ae_title for part in dicom],
@@ -168,6 +178,7 @@ class Site(_Part):
             "address": [
                 *(f"{part.host}:{part.dicom_port}" for part in dicom),
                 *(f"{part.host}:{part.hl7_port}" for part in hl7),
+                *(f"{part.host}:{part.syslog_port}" for part in syslog),
             ],
         }
 

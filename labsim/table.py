@@ -32,6 +32,9 @@ class Table:
     def __iter__(self) -> Iterator[Sequence[Any]]:
         return iter(self.rows)
 
+    def __getitem__(self, row: int) -> Sequence[Any]:
+        return self.rows[row]
+
     def __str__(self) -> str:
         cells = [list(map(_line, row)) for row in [self.columns, *self.rows]]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -22,6 +22,7 @@ JOURNEY = [
     ("RAD-14", "desk", "pacs", 2),
     ("RAD-16", "desk", "pacs", 25),
     ("RAD-128", "ris", "his", 1),
+    ("RAD-25", "ris", "pacs", 1),
 ]
 
 
@@ -75,11 +76,11 @@ def test_the_scanner_has_sent_everything_and_has_the_promise(clinic: Hospital, e
     assert clinic.ct.waiting() == 0
 
 
-def test_the_archive_has_one_study_of_one_series(clinic: Hospital, exam: Exam) -> None:
+def test_the_archive_has_one_study_of_images_and_report(clinic: Hospital, exam: Exam) -> None:
     assert exam.procedure is not None
     (row,) = clinic.pacs.table()
     assert row[1] == "Vega^Zoë"
-    assert row[3:] == (exam.accession, "CT head", 1, 24)
+    assert row[3:] == (exam.accession, "CT head", 2, 24)
     assert clinic.pacs.count(exam.procedure.study_uid) == 24
 
 
@@ -88,7 +89,8 @@ def test_the_files_of_the_archive_are_the_scanners_images(clinic: Hospital, exam
     kept = [dcmread(path) for path in clinic.pacs.paths(exam.procedure.study_uid)]
     taken = [dcmread(path) for path in sorted((clinic.path / "ct1" / "images").iterdir())]
     assert len(taken) == 24
-    assert kept == taken
+    assert kept[:-1] == taken
+    assert kept[-1].Modality == "SR"
 
 
 def test_the_reader_gets_the_images_of_the_order(clinic: Hospital, exam: Exam) -> None:

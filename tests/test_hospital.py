@@ -553,3 +553,24 @@ def test_stopping_ends_a_wait_for_a_silent_system(
     assert not clerk.is_alive()
     (error,) = caught
     assert isinstance(error, DeliveryFailed)
+
+
+def test_a_hospital_with_work_at_hand_has_not_settled(hospital: Hospital) -> None:
+    done = threading.Event()
+    hospital.ris.worker.submit(done.wait, 5)
+    try:
+        assert not hospital.settle(timeout=0.1)
+    finally:
+        done.set()
+    assert hospital.settle()
+
+
+def test_time_goes_on_where_a_hospital_stopped(tmp_path: Path) -> None:
+    with Hospital(seed=1, path=tmp_path) as hospital:
+        day = hospital.day(1, progress=False)
+        assert hospital.clock.now() >= day.end
+    with Hospital(path=tmp_path) as again:
+        assert again.clock.now() >= day.end
+        again.his.register_patient()
+        times = [event.hospital_time for event in again.journal.all() if event.kind == "state"]
+        assert times == sorted(times)

@@ -15,7 +15,7 @@ ROOT = Path(labsim.__file__).parent
 FACTS = {"clock", "database", "errors", "ids", "ihe", "journal", "sop_classes", "table"}
 FACTS |= {"transcript"}
 # What else lies directly in labsim; the name without a room is labsim/__init__.py.
-_ROOMS = dict.fromkeys(("exam", "hospital", "tools"), "house")
+_ROOMS = dict.fromkeys(("day", "exam", "hospital", "tools"), "house")
 _ROOMS |= {"channels": "site"}
 _ROOMS |= {"": "front door", "__main__": "command line"}
 # The rooms, and below each the rooms that it may look into, beside itself.
@@ -134,7 +134,7 @@ def test_all_modules_are_looked_at() -> None:
 
 
 def test_importing_the_lab_loads_nothing_that_draws() -> None:
-    heavy = ["matplotlib", "ipywidgets", "IPython", "anywidget"]
+    heavy = ["matplotlib", "ipywidgets", "IPython", "anywidget", "highdicom"]
     code = f"import sys, labsim; print([name for name in {heavy} if name in sys.modules])"
     shown = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT.parent, capture_output=True, text=True, timeout=60

@@ -23,7 +23,7 @@ from labsim.sop_classes import MODALITY_WORKLIST
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-W", "error", "-m", "labsim"]
-STEPS = ["1", "2", "3", "4", "5", "6", "8", "7", "10", "14", "16", "128"]
+STEPS = ["1", "2", "3", "4", "5", "6", "8", "7", "10", "14", "16", "128", "25"]
 
 Up = Callable[..., "subprocess.Popen[str]"]
 

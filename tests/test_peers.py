@@ -276,5 +276,5 @@ def test_a_correction_reaches_what_others_fetch(
         *("-k", f"StudyInstanceUID={exam.procedure.study_uid}"),
     )
     images = [dcmread(path) for path in tmp_path.iterdir()]
-    assert len(images) == 24
+    assert len(images) == 24 + 1  # and the report
     assert {str(image.PatientName) for image in images} == {"Silva^Łucja"}

@@ -189,3 +189,10 @@ def test_a_system_knows_where_it_sends_to() -> None:
     community, clinic = Site.load("community"), Site.load("clinic")
     assert community.hl7_place(community.his.orders_to) == ("engine", 2575)
     assert clinic.hl7_place(clinic.ris.orders_to) == ("pacs", 2575)
+
+
+def test_a_site_may_have_an_audit_repository_or_none() -> None:
+    assert Site.load("clinic").audit is None
+    audit = Site.load("community").audit
+    assert audit is not None
+    assert (audit.host, audit.syslog_port, audit.transport) == ("audit", 514, "tcp")

@@ -21,6 +21,7 @@ from labsim import sop_classes
         ("STUDY_ROOT_FIND", "Study Root Query/Retrieve Information Model - FIND"),
         ("STUDY_ROOT_MOVE", "Study Root Query/Retrieve Information Model - MOVE"),
         ("STUDY_ROOT_GET", "Study Root Query/Retrieve Information Model - GET"),
+        ("BASIC_TEXT_SR", "Basic Text SR Storage"),
     ],
 )
 def test_a_uid_is_what_its_constant_says(constant: str, name: str) -> None:
@@ -29,4 +30,4 @@ def test_a_uid_is_what_its_constant_says(constant: str, name: str) -> None:
 
 def test_no_constant_is_left_out() -> None:
     constants = [name for name in vars(sop_classes) if name.isupper() and name != "UID"]
-    assert len(constants) == 11
+    assert len(constants) == 12

@@ -76,3 +76,8 @@ def test_a_table_has_a_length_and_can_be_walked() -> None:
 def test_a_line_break_in_a_cell_stays_within_its_row() -> None:
     shown = str(Table(("text",), [("one\ntwo",), ("three",)]))
     assert len(shown.splitlines()) == 4
+
+
+def test_a_row_is_taken_by_its_number() -> None:
+    assert TABLE[0] == ("Ada", 3)
+    assert TABLE[-1][0] == "Grace Hopper"

@@ -1,5 +1,6 @@
 """Things that go wrong on purpose."""
 
 from labsim.faults.configuration import UnknownAeTitle
+from labsim.faults.engine import StoppedQueue
 
-__all__ = ["UnknownAeTitle"]
+__all__ = ["StoppedQueue", "UnknownAeTitle"]

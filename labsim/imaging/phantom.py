@@ -7,6 +7,7 @@ earlier ones, each with an edge as soft as a scanner's.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -517,6 +518,7 @@ def planted(body_part: str, seed: int) -> Nodule | None:
     return place_nodule(seed) if body_part == "CHEST" and seed % 2 == 0 else None
 
 
+@functools.lru_cache(maxsize=32)  # the series of a study, and of the next ones, show the same
 def anatomy(body_part: str, seed: int) -> Callable[[Canvas], None]:
     """Return what paints a body part for a seed.
 

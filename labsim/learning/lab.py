@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from labsim.errors import NotFound
 from labsim.hospital import Hospital
 from labsim.learning.exercise import Exercise, Task
-from labsim.learning.lessons import lesson_00, lesson_01
+from labsim.learning.lessons import lesson_00, lesson_01, lesson_02
 from labsim.table import Table
 
-_LESSONS: Mapping[str, Sequence[Task]] = {
-    "00_start_here": lesson_00.TASKS,
-    "01_one_exam": lesson_01.TASKS,
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a lesson needs.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        Its exercises.
+    site : str
+        The hospital in which it takes place.
+    """
+
+    tasks: Sequence[Task]
+    site: str = "clinic"
+
+
+_LESSONS: Mapping[str, Lesson] = {
+    "00_start_here": Lesson(lesson_00.TASKS),
+    "01_one_exam": Lesson(lesson_01.TASKS),
+    "02_department_day": Lesson(lesson_02.TASKS, "community"),
 }
 _RUNNING: dict[str, Lab] = {}
 
@@ -22,19 +41,20 @@ class Lab:
 
     Parameters
     ----------
-    lesson : str
+    name : str
         Its name.
-    tasks : sequence of Task
-        Its exercises.
+    lesson : Lesson
+        Its exercises and its site.
     seed : int
         Of the hospital.
     """
 
-    def __init__(self, lesson: str, tasks: Sequence[Task], seed: int) -> None:
-        self.lesson = lesson
-        self.hospital = Hospital(seed=seed)
+    def __init__(self, name: str, lesson: Lesson, seed: int) -> None:
+        self.lesson = name
+        self.hospital = Hospital(seed=seed, site=lesson.site)
         self._exercises = [
-            Exercise(number, task, self.hospital) for number, task in enumerate(tasks, start=1)
+            Exercise(number, task, self.hospital)
+            for number, task in enumerate(lesson.tasks, start=1)
         ]
 
     def exercise(self, number: int) -> Exercise:

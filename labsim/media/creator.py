@@ -225,6 +225,14 @@ def _record_of(image: FileDataset) -> FileDataset:
     ]
     if modifiers:
         header.ContentSequence = Sequence(modifiers)
+    # When it was verified last; in the document itself that is inside of a sequence.
+    verified = [
+        str(observer.VerificationDateTime)
+        for observer in header.get("VerifyingObserverSequence") or []
+        if observer.get("VerificationDateTime")
+    ]
+    if verified:
+        header.VerificationDateTime = max(verified)
     elif "ContentSequence" in header:
         del header.ContentSequence
     for keyword, stand_in in _STAND_INS.items():

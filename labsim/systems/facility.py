@@ -58,7 +58,7 @@ class Endpoint:
     system : str
         Its name.
     protocol : str
-        ``"dicom"``, ``"mwl"`` (a worklist) or ``"mllp"``.
+        ``"dicom"``, ``"mwl"`` (a worklist), ``"mllp"`` or ``"syslog"``.
     address : Address
         Host and port in the hospital.
     local : Address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -78,7 +79,7 @@ class StepManager:
                 "performed_steps",
                 mpps_uid=uid,
                 status=status,
-                started=self._system.now(),
+                started=_began(attributes) or self._system.now(),
                 **_told(attributes),
             )
             for item in steps:
@@ -156,3 +157,14 @@ def _told(attributes: Dataset) -> dict[str, str]:
 
 def _values(items: Iterable[Any], keyword: str) -> list[str]:
     return [text_of(item.get(keyword)) for item in items if item.get(keyword)]
+
+
+def _began(attributes: Dataset) -> str:
+    """Return when a step began by the scanner's clock, as its images say; empty if it does not."""
+    day = text_of(attributes.get("PerformedProcedureStepStartDate"))
+    time = text_of(attributes.get("PerformedProcedureStepStartTime"))
+    try:
+        moment = datetime.strptime(day + time[:6], "%Y%m%d%H%M%S")
+    except ValueError:
+        return ""
+    return moment.isoformat(timespec="seconds")

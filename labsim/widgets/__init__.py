@@ -1,6 +1,7 @@
 """Thin views of the hospital for notebooks."""
 
 from labsim.widgets.console import ScannerConsole, console
+from labsim.widgets.day_plots import queues, throughput, waiting_times
 from labsim.widgets.hospital_map import hospital_map
 from labsim.widgets.picture import Picture
 from labsim.widgets.slices import show_slices
@@ -12,5 +13,8 @@ __all__ = [
     "SeriesViewer",
     "console",
     "hospital_map",
+    "queues",
     "show_slices",
+    "throughput",
+    "waiting_times",
 ]

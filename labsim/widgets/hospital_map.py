@@ -92,6 +92,7 @@ def configured_steps(hospital: Hospital) -> list[Step]:
     for modality in site.modalities:
         ways.append((modality.name, modality.worklist, "DICOM", "worklist, MPPS"))
         ways.append((modality.name, modality.archive, "DICOM", "images"))
+    ways.append(("ris", "pacs", "DICOM", "reports"))
     ways.append(("desk", "pacs", "DICOM", "query, retrieve"))
     return [Step(label, label, s, r, protocol, 0, "", "") for s, r, protocol, label in ways]
 
@@ -154,7 +155,8 @@ def _arrow(axes: Axes, start: Place, end: Place, protocol: str, labels: list[str
         label, align = ((tail[0] + head[0]) / 2, tail[1] + 0.08 * _side(shift)), "center"
         vertical = "bottom" if shift > 0 else "top"
     else:
-        shift = 0.45 if y1 > y0 else -0.45
+        # HL7 and DICOM between the same two stay apart in the same way.
+        shift = 0.45 if (y1 > y0) != (protocol == "DICOM") else -0.45
         shift = shift if abs(x1 - x0) < 0.5 else 0.0
         tail = (x0 + shift, y0 + _side(y1 - y0) * (_HEIGHT / 2 + 0.15))
         head = (x1 + shift, y1 - _side(y1 - y0) * (_HEIGHT / 2 + 0.15))
@@ -183,7 +185,7 @@ def _arrow(axes: Axes, start: Place, end: Place, protocol: str, labels: list[str
     )
     axes.text(
         *label,
-        _wrapped(labels),
+        _wrapped(labels, 2 if level else 3),
         ha=align,
         va=vertical,
         fontsize=10,
@@ -193,8 +195,8 @@ def _arrow(axes: Axes, start: Place, end: Place, protocol: str, labels: list[str
     )
 
 
-def _wrapped(labels: list[str]) -> str:
-    lines = [", ".join(labels[index : index + 3]) for index in range(0, len(labels), 3)]
+def _wrapped(labels: list[str], most: int) -> str:
+    lines = [", ".join(labels[index : index + most]) for index in range(0, len(labels), most)]
     return "\n".join(lines)
 
 

@@ -5,13 +5,13 @@
 # in which it was sent: the HL7 text, the worklist entry, the scanner's reports of its work,
 # the DICOM header, the image, the report. At the end something breaks, and you repair it.
 #
-# There are five exercises. Each is checked by the state of the hospital.
+# There are seven exercises. Each is checked by the state of the hospital.
 
 # %%
 from pathlib import Path
 
 import labsim
-from labsim.widgets import SeriesViewer, hospital_map, show_slices
+from labsim.widgets import SeriesViewer, console, hospital_map, show_slices
 
 lab = labsim.start("01_one_exam")
 hospital = lab.hospital
@@ -77,6 +77,15 @@ ordered.table("ORC")
 # %%
 scheduled = hospital.message(transcript.of("RAD-4")[0])
 scheduled.table()
+
+# %% [markdown]
+# And the HIS hears how it goes on: with each change the RIS sends it the state of its order
+# (RAD-3, Filler Order Management). `ORC-1` is `SC`, status changed; `ORC-5` says to what.
+
+# %%
+for status in transcript.of("RAD-3"):
+    if status.detail.get("request"):
+        print(status.hospital_time[11:19], hospital.message(status)["ORC-5"])
 
 # %% [markdown]
 # ### Exercise 1: correct a name where it comes from
@@ -309,6 +318,70 @@ hospital.pacs.table()
 hospital.message(transcript.of("RAD-128")[0]).table("OBX")
 
 # %% [markdown]
+# To the archive it goes as a **structured report** (SR): a DICOM object without pixels, with a
+# tree of headings, texts and references to the images it is about (RAD-25).
+
+# %%
+hospital.pacs.documents(exam.procedure.study_uid)
+
+# %% [markdown]
+# ### Exercise 5: there is something to add
+#
+# The day after, the radiologist has looked at the images once more: *“Small cyst of the liver,
+# harmless.”* The signed text must stay as it was signed. Put this into an **addendum**.
+
+# %%
+# Your turn.
+
+# %% tags=["solution"]
+hospital.ris.addendum(exam.accession, "Small cyst of the liver, harmless.")
+
+# %%
+lab.exercise(5).check()
+
+# %% [markdown]
+# ## Not every exam goes by the book
+#
+# IHE has names for the ways in which what is done differs from what was planned: *unscheduled*
+# (nobody ordered it yet), *group* (one scan answers several orders), *append* (more images
+# after the end), *abandoned* (exercise 3), another procedure than the one ordered. In each, the
+# scanner's MPPS says what really was done.
+#
+# ### Exercise 6: more images, please
+#
+# Take one more exam through the hospital, up to the images. Then the radiologist asks for one
+# more series. The patient is still on the table, and the step is completed already: a completed
+# step may not be changed (PS3.4 F.7.2.2). **Append** a second one to the same exam.
+
+# %%
+order = hospital.his.place_order(exam.patient.patient_id)
+procedure = hospital.ris.schedule(order.placer_order)
+[entry] = hospital.ct.query_worklist(accession=procedure.accession)
+step = hospital.ct.start_step(entry)
+hospital.ct.acquire(step)
+hospital.ct.send()
+hospital.ct.complete_step(step)
+hospital.ct.console()
+
+# %%
+# Your turn.
+
+# %% tags=["solution"]
+more = hospital.ct.append(procedure.accession)
+hospital.ct.acquire(more)
+hospital.ct.send()
+hospital.ct.complete_step(more)
+
+# %%
+lab.exercise(6).check()
+
+# %% [markdown]
+# A technologist does all this with a console. This one calls the same methods as you did:
+
+# %%
+console(hospital.ct)
+
+# %% [markdown]
 # ## Something breaks
 #
 # Monday morning. The technologist of CT1 is on the telephone: *“My images do not go. The
@@ -317,7 +390,7 @@ hospital.message(transcript.of("RAD-128")[0]).table("OBX")
 # Run the next cell to be there. It breaks something in the hospital and runs one more exam.
 
 # %%
-stuck = lab.exercise(5).begin()
+stuck = lab.exercise(7).begin()
 stuck
 
 # %%
@@ -337,7 +410,7 @@ hospital.ct.echo("store")
 hospital.ct.table()
 
 # %% [markdown]
-# ### Exercise 5: the scanner that nobody knows
+# ### Exercise 7: the scanner that nobody knows
 #
 # Find the cause in the journal, repair it with the PACS's own configuration, and make sure
 # that no image is lost. These help:
@@ -356,7 +429,7 @@ hospital.pacs.register_ae("CT1", host="ct1", port=104)
 hospital.ct.send()
 
 # %%
-lab.exercise(5).check()
+lab.exercise(7).check()
 
 # %% [markdown]
 # ## What you have done

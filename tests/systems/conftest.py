@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
@@ -147,3 +148,57 @@ def keys() -> Callable[..., Dataset]:
 
 def _no_delay(event: evt.Event) -> None:
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+# An archive of one's own
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """The clock of `archive`: half past ten, 2 March 2026."""
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def archive(clock: ManualClock) -> Iterator[Hospital]:
+    """A running clinic whose time stands still."""
+    with Hospital(seed=7, clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
+def store(
+    dial: Callable[..., AbstractContextManager[Association]], image: Callable[..., FileDataset]
+) -> Callable[..., list[FileDataset]]:
+    """Store a study of some CT images in a hospital's archive; return them."""
+
+    def send(
+        hospital: Hospital, number: int, count: int = 2, **attributes: object
+    ) -> list[FileDataset]:
+        made = [picture(image, number, each, **attributes) for each in range(count)]
+        with dial(hospital, "pacs", CTImageStorage) as association:
+            for one in made:
+                assert association.send_c_store(one).Status == 0x0000
+        return made
+
+    return send
+
+
+def picture(
+    image: Callable[..., FileDataset], study: int, number: int, **attributes: object
+) -> FileDataset:
+    """Make one image of a study, 64 by 64, with a gradient that compresses well."""
+    pixels = (np.add.outer(np.arange(64), np.arange(64)) * 16 + number).astype("<u2")
+    plain: dict[str, object] = {
+        "PatientID": f"K{study:06d}",
+        "IssuerOfPatientID": "RIVERSIDE",
+        "AccessionNumber": f"K{study}",
+        "StudyInstanceUID": make_uid("kept study", study),
+        "SeriesInstanceUID": make_uid("kept series", study),
+        "SOPInstanceUID": make_uid("kept image", study, number),
+        "InstanceNumber": number + 1,
+        "Rows": 64,
+        "Columns": 64,
+        "PixelData": pixels.tobytes(),
+    }
+    return image(**(plain | attributes))

@@ -60,14 +60,16 @@ def test_images_after_the_report_call_the_reader_back(
     ct.complete_step(second)
     ct.send()
     [flagged] = department.ris.reading_list()
-    assert (flagged.status, flagged.flag) == ("REPORTED", "images after report")
+    assert flagged.flag == "images after report"
+    assert department.ris.procedure(procedure.accession).status == "REPORTED"
     assert [row[0] for row in department.ris.discrepancies()] == [procedure.accession]
     department.ris.addendum(procedure.accession, "The later series: normal, too.")
     assert department.ris.reading_list() == []
-    seen("his", "filed in the chart", accession=procedure.accession)
+    assert department.settle()
     [result] = department.his.chart(procedure.patient_id)
     assert (result.status, department.his.orders()[0].status) == ("C", "RESULTED")
     assert department.pacs.count(procedure.study_uid) == 8
+    assert len(department.pacs.documents(procedure.study_uid)) == 2  # report and addendum
 
 
 def test_a_given_up_second_step_leaves_the_examination_complete(

@@ -37,7 +37,7 @@ def require_everywhere(
     kept = until(lambda: department.pacs.patient(patient_id))
     assert (kept.name, kept.birth_date) == (name, birth_date)
     images = department.tools.getscu(procedure.study_uid)
-    assert len(images) == department.pacs.count(procedure.study_uid) > 0
+    assert len(images) == len(department.pacs.paths(procedure.study_uid)) > 0
     assert {(str(i.PatientName), i.PatientBirthDate, i.PatientID) for i in images} == {
         (name, birth_date, patient_id)
     }

@@ -25,7 +25,7 @@ def test_the_prior_is_there_before_the_exam(
         pacs.prefetch.add("priors", "READER", parts="related")
         procedure = scheduled("DXCHEST", first.patient.patient_id)
         assert department.journal.wait_for(
-            lambda e: e.source == "pacs" and "4 images sent to READER: prefetch" in e.summary, 5
+            lambda e: e.source == "pacs" and "5 images sent to READER: prefetch" in e.summary, 5
         )
         # The patient has not been at the scanner yet.
         assert department.ris.procedure(procedure.accession).status == "SCHEDULED"
@@ -57,9 +57,9 @@ def test_the_prior_is_there_before_the_exam(
         "priors",
         first.accession,
     )
-    assert tuple(row)[5:] == ("READER", "4 sent", "1 of 1 earlier")
+    assert tuple(row)[5:] == ("READER", "5 sent", "1 of 1 earlier")
     [queued] = pacs.queue()
-    assert (queued[0], queued[4], queued[5]) == ("prefetch priors", 4, "sent")
+    assert (queued[0], queued[4], queued[5]) == ("prefetch priors", 5, "sent")
     assert len(pacs.consistency()) == 0
     assert len(pacs.qc.table()) == 0
     assert department.journal.events(kind="error").steps() == []

@@ -62,4 +62,4 @@ def test_an_image_is_rejected_and_replaced(
     [study] = department.tools.findscu(
         StudyInstanceUID=procedure.study_uid, NumberOfStudyRelatedInstances=""
     )
-    assert study.NumberOfStudyRelatedInstances == len(good)
+    assert study.NumberOfStudyRelatedInstances == len(good) + 1  # and the report

@@ -12,6 +12,7 @@ from labsim.faults import UnknownAeTitle
 from labsim.hospital import Hospital
 from labsim.learning.exercise import Task
 from labsim.learning.outcome import Outcome, incorrect, not_attempted, passed
+from labsim.systems.catalogue import examination
 from labsim.systems.records import Procedure
 
 # Exercise 1: RAD-12
@@ -123,7 +124,59 @@ def _first_reported(hospital: Hospital) -> Procedure:
     raise LabError("No exam is complete yet: run the cells above first.")
 
 
-# Exercise 5: the unknown AE title
+# Exercise 5: the addendum
+
+
+def _judge_addendum(hospital: Hospital, answer: object) -> Outcome:
+    procedure = _first_reported(hospital)
+    hospital.settle()
+    chart = hospital.his.chart(procedure.patient_id)
+    result = next(r for r in chart if r.accession == procedure.accession)
+    documents = len(hospital.pacs.documents(procedure.study_uid))
+    signed = examination(procedure.code).report
+    wanted = "the signed text with an addendum that names the cyst, in chart and archive"
+    if result.status != "C":
+        return not_attempted(f"The report of {procedure.accession} is as it was signed.")
+    if signed not in result.text:
+        return incorrect("The signed text is no longer in it.", wanted, result.text[:60])
+    if "cyst" not in result.text.removeprefix(signed).lower():
+        return incorrect("The addendum does not name the finding.", wanted, result.text[-60:])
+    if documents < 2:
+        return incorrect("The archive has only the first document.", wanted, f"{documents}")
+    return passed(
+        f"The chart has the corrected result (status C), the archive {documents} documents, "
+        "the second of which names the first as its predecessor."
+    )
+
+
+# Exercise 6: append
+
+
+def _judge_append(hospital: Hospital, answer: object) -> Outcome:
+    steps: dict[str, list[str]] = {}
+    for row in hospital.ris.performed_steps():
+        if row[1]:
+            steps.setdefault(row[1], []).append(row[3])
+    twice = {step: states for step, states in steps.items() if len(states) > 1}
+    wanted = "two completed steps of one exam, with the images of both in the archive"
+    if not twice:
+        return not_attempted("Every exam has one performed step so far.")
+    step_id, states = list(twice.items())[-1]
+    if set(states) != {"COMPLETED"}:
+        return incorrect("The second step has not come to its end.", wanted, ", ".join(states))
+    procedure = next(p for p in hospital.ris.procedures() if p.step_id == step_id)
+    unsent = hospital.ct.waiting()
+    if unsent:
+        return incorrect("Not all images are sent.", wanted, f"{unsent} images wait")
+    found = hospital.tools.findscu(
+        "pacs", level="SERIES", StudyInstanceUID=procedure.study_uid, Modality="CT"
+    )
+    if len(found) < 2:
+        return incorrect("The archive has no second series.", wanted, f"{len(found)} series")
+    return passed(f"{procedure.accession} has {len(found)} series in one study, from two steps.")
+
+
+# Exercise 7: the unknown AE title
 
 
 def _begin_unknown_title(hospital: Hospital) -> Exam:
@@ -134,7 +187,7 @@ def _begin_unknown_title(hospital: Hospital) -> Exam:
 
 def _judge_title(hospital: Hospital, answer: object) -> Outcome:
     if not hospital.faults:
-        return not_attempted("Nothing is broken yet: run lab.exercise(5).begin().")
+        return not_attempted("Nothing is broken yet: run lab.exercise(7).begin().")
     scanner = hospital.ct
     title, own = scanner.ae_title, scanner.endpoints[0].address
     rejected = [
@@ -175,7 +228,8 @@ def _without_title(hospital: Hospital, title: str, rejected: list[int]) -> Outco
             *rejected[-1:],
         )
     known = [row[0] for row in hospital.pacs.ae_titles()]
-    site = {m.ae_title for m in hospital.site.modalities} | {hospital.site.desk.ae_title}
+    own = hospital.site
+    site = {m.ae_title for m in own.modalities} | {own.ris.ae_title, own.desk.ae_title}
     strangers = sorted(set(known) - site)
     if strangers:
         found = ", ".join(strangers)
@@ -246,8 +300,38 @@ TASKS = (
         "stored = int(image.pixel_array[128, 60])\n"
         "answer = stored * image.RescaleSlope + image.RescaleIntercept\n"
         "lab.exercise(4).check(answer)",
-        explanation="Around -860 is lung. Viewers apply the same two steps: first the rescale, "
-        "then the window.",
+        explanation="Water is 0, air -1000; what is between them holds some of both, as lung "
+        "and its edges do. Viewers apply the same two steps: first the rescale, then the window.",
+    ),
+    Task(
+        title="There is something to add",
+        judge=_judge_addendum,
+        hints=(
+            "Who signs a report also adds to it: look at what `hospital.ris` can do.",
+            "`hospital.ris.addendum?`.",
+            '`hospital.ris.addendum(exam.accession, "…")`, with the radiologist\'s words.',
+        ),
+        solution='hospital.ris.addendum(exam.accession, "Small cyst of the liver, harmless.")',
+        explanation="The result goes to the chart again, with status C (HL7 table 0123), and a "
+        "new document to the archive: an SR is never changed, a later one names it in its "
+        "Predecessor Documents Sequence (PS3.3 C.17.2).",
+    ),
+    Task(
+        title="More images, please",
+        judge=_judge_append,
+        hints=(
+            "The scanner begins a step of its own for them: `hospital.ct.append?`.",
+            "`hospital.ct.append(procedure.accession)` returns the UID of the new step; then "
+            "`acquire`, `send` and `complete_step`, as with any other.",
+            "Four lines: `more = hospital.ct.append(procedure.accession)`, "
+            "`hospital.ct.acquire(more)`, `hospital.ct.send()`, "
+            "`hospital.ct.complete_step(more)`.",
+        ),
+        solution="more = hospital.ct.append(procedure.accession)\n"
+        "hospital.ct.acquire(more)\nhospital.ct.send()\nhospital.ct.complete_step(more)",
+        explanation="Both steps name the same Scheduled Procedure Step and the same study, so "
+        "the RIS knows that they belong together. Had you begun a new exam, the two series would "
+        "lie in two studies, and the reader would see half of it.",
     ),
     Task(
         title="The scanner that nobody knows",

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from labsim.errors import ConfigurationError
 from labsim.ids import make_uid
 from labsim.imaging.common import Acquisition, AnyAcquisition
+from labsim.imaging.quick import quick
 from labsim.imaging.scanners import SCANNERS
 from labsim.systems.modality.tables import ModalityTables
 from labsim.systems.performed_step import study_attributes
@@ -17,6 +18,15 @@ from labsim.systems.performed_step import study_attributes
 
 class Acquiring(ModalityTables):
     """Takes images."""
+
+    @property
+    def quick_scans(self) -> bool:
+        """Whether images are coarse and few, as when a scanner is tried out."""
+        return bool(self._setting("quick_scans", 0))
+
+    @quick_scans.setter
+    def quick_scans(self, value: bool) -> None:
+        self.db.upsert("settings", "name", name="quick_scans", value=int(value))
 
     def acquire(self, mpps_uid: str, artefact: str = "") -> list[Path]:
         """Take the images of a step, series by series, and keep them on the scanner's disk.
@@ -49,11 +59,13 @@ class Acquiring(ModalityTables):
         shared = (self.facility.seed, self.name, first)
         files: list[Path] = []
         keys = [key for wanted in step.performed for key in wanted.series]
+        quickly = self.quick_scans
         for offset, key in enumerate(keys):
+            protocol = SCANNERS[self.modality].protocols[key]
             number = self.db.next("series") if offset else first
             acquisition: AnyAcquisition = Acquisition(
                 study=study_attributes(step),
-                protocol=SCANNERS[self.modality].protocols[key],
+                protocol=quick(protocol) if quickly else protocol,
                 series_uid=make_uid("series", self.facility.seed, self.name, number),
                 frame_of_reference_uid=make_uid("frame of reference", *shared),
                 series_number=self._count_series(step.study_uid) + 1,

@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS peers (
     port     INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS settings (
-    name  TEXT PRIMARY KEY,         -- auto_send, retries, interval, quota
+    name  TEXT PRIMARY KEY,         -- auto_send, retries, interval, quota, quick_scans
     value REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS worklist (

@@ -17,7 +17,7 @@ from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import LabError
 from labsim.media.creator import Disc
-from labsim.site import DeskSite, ImporterSite, ModalitySite, Site
+from labsim.site import DeskSite, ImporterSite, ModalitySite, RisSite, Site
 from labsim.sop_classes import (
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
@@ -27,18 +27,22 @@ from labsim.systems.facility import Facility, text_of
 from labsim.systems.messages import UPDATES, patient_of, prior_of
 from labsim.systems.order_messages import study_of
 from labsim.systems.pacs import (
+    backup,
     commitment,
     documents,
     entities,
     index,
     negotiation,
+    operations,
     settings,
     stewardship,
 )
+from labsim.systems.pacs.access import needs
 from labsim.systems.pacs.entities import Entities, Entity
 from labsim.systems.pacs.exporting import Exporting
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
+from labsim.systems.pacs.operations import Operated
 from labsim.systems.pacs.overlay import Overlay
 from labsim.systems.pacs.reconciling import Reconciling
 from labsim.systems.pacs.retrieving import TOP_LEVEL, Retrieving
@@ -62,6 +66,7 @@ _SCHEMA = (
     + commitment.SCHEMA
     + settings.SCHEMA
     + stewardship.SCHEMA
+    + operations.SCHEMA
     + """
 CREATE TABLE IF NOT EXISTS expected_studies (
     study_uid    TEXT PRIMARY KEY,
@@ -75,13 +80,13 @@ CREATE TABLE IF NOT EXISTS expected_studies (
 )
 
 
-class Pacs(Stewardship):
+class Pacs(Operated, Stewardship):
     """Stores images, answers queries, sends images, promises to keep them.
 
     Parameters
     ----------
     site : Site
-        Its own entry, and whom it knows at first: the scanners and the desk.
+        Its own entry, and whom it knows at first: the scanners, the RIS and the desk.
     facility : Facility
         What it shares with the others.
     """
@@ -97,7 +102,11 @@ class Pacs(Stewardship):
         self._index = Index(self.db)
         self._entities = Entities(self.db)
         if self.db.next("configured") == 1:
-            known: list[ModalitySite | DeskSite | ImporterSite] = [*site.modalities, site.desk]
+            known: list[ModalitySite | RisSite | DeskSite | ImporterSite] = [
+                *site.modalities,
+                site.ris,
+                site.desk,
+            ]
             for part in [*known, site.importer] if site.importer else known:
                 self._entities.register(Entity(part.ae_title, part.host, part.dicom_port))
         self._settings = Settings(self.db)
@@ -111,7 +120,11 @@ class Pacs(Stewardship):
         self._exporting = Exporting(self, self.visibility.index(""), sending.dataset)
         self._steward(site.pacs.ae_title, self._dicom, *parts, self._storing, sending)
         self._reconciling = Reconciling(self, self._corrections, self._storing)
-        self._storing.repair()
+        self.operate(site, *parts, self._storing, self.visibility.index)
+        self._retrieving.fetch = self.storage.fetched
+        self.prefetched.append(self.storage.bring)
+        if not backup.just_restored(self.folder):  # else it is the administrator's to mend
+            self._storing.repair()
 
     def start(self) -> None:
         """Listen for DICOM associations and for HL7 orders and updates."""
@@ -125,6 +138,7 @@ class Pacs(Stewardship):
                 (evt.EVT_C_FIND, self._retrieving.find),
                 (evt.EVT_SOP_EXTENDED, negotiation.answer),
                 (evt.EVT_N_ACTION, self._commit_requested),
+                *self.auditing.observers(),
             ],
             services={C_MOVE: retrieve, C_GET: retrieve},
             admit=self._admit,
@@ -141,9 +155,11 @@ class Pacs(Stewardship):
             self.fixed_port("mllp"),
         )
         self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
+        self.trail.application(started=True)
 
     def resume(self) -> None:
-        """Take up what waited: corrections, sending, and the reports of commitments."""
+        """Take up what waited: corrections, sending, commitments and audit messages."""
+        self.trail.resume()
         self._take_up()
         for transaction_uid, requested_by, references in commitment.waiting(self.db):
             self.worker.submit(self._report_commitment, transaction_uid, requested_by, references)
@@ -155,10 +171,15 @@ class Pacs(Stewardship):
         self._hl7.close()
         self._queue.close()
         self.visibility.close()
+        if self._endpoints:
+            self.trail.application(started=False)
+            self._endpoints.clear()
+        self.trail.close()
         super().stop()
 
     # Configuration
 
+    @needs("configure")
     def register_ae(
         self,
         ae_title: str,
@@ -202,9 +223,10 @@ class Pacs(Stewardship):
             ae_title.strip(" "), host, port, may_store, may_query, transcode, preferred_syntax
         )
         self._entities.register(entity)
-        self.note(f"AE title {entity.ae_title} registered at {host}:{port}", kind="state")
+        self._reconfigured(f"AE title {entity.ae_title} registered at {host}:{port}")
         return entity
 
+    @needs("configure")
     def remove_ae(self, ae_title: str) -> Entity:
         """Let an application entity in no longer.
 
@@ -219,7 +241,7 @@ class Pacs(Stewardship):
             If it is not registered.
         """
         entity = self._entities.remove(ae_title)
-        self.note(f"AE title {ae_title} removed")
+        self._reconfigured(f"AE title {ae_title} removed")
         return entity
 
     def known_ae(self, ae_title: str) -> Entity | None:
@@ -243,6 +265,7 @@ class Pacs(Stewardship):
         columns = ("AE title", "host", "port", "may store", "may query", "is sent", "transcode")
         return Table(columns, rows, "AE titles registered at the PACS")
 
+    @needs("configure")
     def configure_duplicates(self, policy: str) -> None:
         """Say what becomes of an instance whose SOP Instance UID is in the archive already.
 
@@ -263,8 +286,9 @@ class Pacs(Stewardship):
             If there is no such policy.
         """
         self._settings.set("duplicates", policy)
-        self.note(f"duplicates: {policy}")
+        self._reconfigured(f"duplicates: {policy}", "110131")
 
+    @needs("configure")
     def configure_hierarchy(self, *, strict: bool) -> None:
         """Say whether queries and retrievals must be hierarchical (PS3.4 C.4.1.2.1).
 
@@ -276,7 +300,8 @@ class Pacs(Stewardship):
             negotiated. At first they are not, as in most archives.
         """
         self._settings.set("strict_hierarchy", "yes" if strict else "no")
-        self.note(f"hierarchical requests {'required' if strict else 'not required'}")
+        what = f"hierarchical requests {'required' if strict else 'not required'}"
+        self._reconfigured(what, "110131")
 
     # What the archive holds
 
@@ -284,7 +309,7 @@ class Pacs(Stewardship):
         """Return every study with its patient and counts."""
         rows = self.db.rows(
             "SELECT p.patient_id, p.name, st.study_date, st.accession, st.description, "
-            "COUNT(DISTINCT se.id) AS series, COUNT(i.id) AS images "
+            "COUNT(DISTINCT se.id) AS series, COUNT(NULLIF(i.rows, '')) AS images "
             "FROM studies st JOIN patients p ON p.id = st.patient "
             "LEFT JOIN series se ON se.study = st.id LEFT JOIN instances i ON i.series = se.id "
             "GROUP BY st.id ORDER BY st.id"
@@ -292,38 +317,15 @@ class Pacs(Stewardship):
         columns = ("patient ID", "name", "date", "accession", "study", "series", "images")
         return Table(columns, rows, "Studies in the PACS")
 
-    def consistency(self) -> Table:
-        """Compare the index with the files, and return what does not agree.
-
-        Returns
-        -------
-        Table
-            Entries whose file is missing or of another size, and files
-            without an entry; none if all is well.
-        """
-        entries = {
-            row["file"]: row
-            for row in self.db.rows(
-                "SELECT i.file, i.bytes, i.sop_uid, st.accession FROM instances i "
-                "JOIN series se ON se.id = i.series JOIN studies st ON st.id = se.study"
-            )
-        }
-        names = self._files.names()
-        problems = []
-        for name, row in sorted(entries.items()):
-            size = self._files.path(name).stat().st_size if name in names else None
-            if size is None:
-                problems.append(("file missing", row["accession"], row["sop_uid"], name))
-            elif size != row["bytes"]:
-                what = f"file has {size} bytes instead of {row['bytes']}"
-                problems.append((what, row["accession"], row["sop_uid"], name))
-        problems += [("no entry", "", "", name) for name in sorted(names - set(entries))]
-        caption = f"{len(entries)} entries, {len(names)} files, {len(problems)} problems"
-        return Table(("problem", "accession", "SOP Instance UID", "file"), problems, caption)
-
     def count(self, study_uid: str) -> int:
-        """Return how many images of a study are in the archive."""
-        return len(self._index.instances("STUDY", {"st.study_uid": [study_uid]}))
+        """Return how many images of a study are in the archive; a report is none."""
+        return int(
+            self.db.value(
+                "SELECT COUNT(*) FROM instances i JOIN series se ON se.id = i.series "
+                "JOIN studies st ON st.id = se.study WHERE st.study_uid = ? AND i.rows != ''",
+                study_uid,
+            )
+        )
 
     def documents(self, study_uid: str) -> Table:
         """Return what a study has beside its images, such as key objects and reports.
@@ -337,7 +339,7 @@ class Pacs(Stewardship):
         return documents.documents(self.db, study_uid)
 
     def paths(self, study_uid: str) -> list[Path]:
-        """Return the files of a study, in the order of series and image numbers."""
+        """Return the files of a study, reports too, in the order of series and image numbers."""
         instances = self._index.instances("STUDY", {"st.study_uid": [study_uid]})
         return [self._files.path(instance.file) for instance in instances]
 
@@ -361,6 +363,7 @@ class Pacs(Stewardship):
 
     # Discs
 
+    @needs("export")
     def export(
         self,
         path: Path | str,
@@ -404,7 +407,7 @@ class Pacs(Stewardship):
         ConfigurationError
             If the images are of several patients, or the place cannot be written.
         """
-        return self._exporting.export(
+        disc = self._exporting.export(
             path,
             study_uids=study_uids,
             patient_id=patient_id,
@@ -412,6 +415,13 @@ class Pacs(Stewardship):
             web=web,
             allow_many_patients=allow_many_patients,
         )
+        self.exported([sop_uid for _, sop_uid in disc.files], disc.path)
+        return disc
+
+    def _reconfigured(self, what: str, kind: str = "110128") -> None:
+        """Note a change, and report it as one of the network configuration, or of another kind."""
+        self.note(what)
+        self.trail.alert(kind, what, by=self.trail.person(self.session.user))
 
     # Associations
 

@@ -84,12 +84,16 @@ CREATE TABLE IF NOT EXISTS instances (
     columns         TEXT NOT NULL,
     frames          TEXT NOT NULL,
     transfer_syntax TEXT NOT NULL,
-    file            TEXT NOT NULL,  -- below the folder "files"
+    file            TEXT NOT NULL,  -- as labsim.systems.pacs.files names it
     bytes           INTEGER NOT NULL,
     received_from   TEXT NOT NULL,  -- calling AE title
     received_at     TEXT NOT NULL,
     availability    TEXT NOT NULL DEFAULT 'ONLINE',  -- Instance Availability (0008,0056)
-    keys            TEXT NOT NULL DEFAULT ''         -- DICOM JSON of documents.KEYS
+    keys            TEXT NOT NULL DEFAULT '',        -- DICOM JSON of documents.KEYS
+    sha256          TEXT NOT NULL DEFAULT '',   -- of the file, so that bit rot is found
+    original_syntax TEXT NOT NULL DEFAULT '',   -- before it was compressed to be put away
+    original_sha256 TEXT NOT NULL DEFAULT '',   -- as it came, while that is not `sha256`
+    accessed_at     TEXT NOT NULL DEFAULT ''    -- when it was last retrieved
 );
 CREATE INDEX IF NOT EXISTS instances_by_series ON instances (series);
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
@@ -52,6 +52,11 @@ _KEYWORDS = {
 class Retrieving:
     """Answers queries, and sends what was asked for.
 
+    Attributes
+    ----------
+    fetch : callable
+        Brings instances within reach before they are sent, and returns them.
+
     Parameters
     ----------
     system : System
@@ -83,6 +88,7 @@ class Retrieving:
         self._entities = entities
         self._settings = settings
         self._sending = sending
+        self.fetch: Callable[[list[Instance]], list[Instance]] = lambda instances: instances
 
     def find(self, event: evt.Event) -> Iterator[tuple[int | Dataset, Dataset | None]]:
         """Answer a C-FIND."""
@@ -149,7 +155,7 @@ class Retrieving:
         instances = seen.instances(level, uids)
         if level == "PATIENT" and len({instance.patient.issuer for instance in instances}) > 1:
             raise hierarchy.BadIdentifier("several issuers gave this Patient ID: name the issuer")
-        return instances
+        return self.fetch(instances)
 
     def _asked(self, event: evt.Event) -> tuple[Dataset, str]:
         """Return the Identifier of a request, with text that can be read, and its level."""

@@ -20,6 +20,7 @@ from labsim.systems.pacs import (
     send_queue,
     visibility,
 )
+from labsim.systems.pacs.access import needs
 from labsim.systems.pacs.announced import Announced
 from labsim.systems.pacs.corrections import Corrections
 from labsim.systems.pacs.entities import Entities
@@ -145,6 +146,7 @@ class Stewardship(System):
 
     # Corrections
 
+    @needs("correct")
     def move_study(
         self,
         study_uid: str,
@@ -177,6 +179,7 @@ class Stewardship(System):
             self.qc.look_again(study_uid)
         return correction
 
+    @needs("correct")
     def split_study(
         self,
         study_uid: str,
@@ -228,6 +231,7 @@ class Stewardship(System):
             *(reason, who, dry_run),
         )
 
+    @needs("correct")
     def merge_studies(
         self,
         study_uid: str,
@@ -251,6 +255,7 @@ class Stewardship(System):
         """
         return self._refiling.merge(study_uid, into_study_uid, reason, who, dry_run)
 
+    @needs("correct")
     def undo_correction(self, number: int, *, reason: str, who: str = "administrator") -> None:
         """Take a correction back.
 
@@ -274,6 +279,7 @@ class Stewardship(System):
 
     # Rejection and key images
 
+    @needs("correct")
     def reject(
         self, *uids: str, reason: str = "quality", text: str = "", modifier: str = ""
     ) -> list[str]:
@@ -298,6 +304,7 @@ class Stewardship(System):
         """
         return self._rejections.reject(*uids, reason=reason, text=text, modifier=modifier)
 
+    @needs("correct")
     def unreject(self, *uids: str, reason: str) -> int:
         """Show again what was rejected, and hide the note; see `Rejections.take_back`."""
         return self._rejections.take_back(*uids, reason=reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from labsim.ids import is_uid
 from labsim.systems.facility import System, text_of
 from labsim.systems.pacs.arrival import Arrival
 from labsim.systems.pacs.entities import Entities
-from labsim.systems.pacs.files import FileStore
+from labsim.systems.pacs.files import FileStore, tier_of
 from labsim.systems.pacs.index import INDEXED, DuplicateInstance, Index, WrongPatient
 from labsim.systems.pacs.settings import Settings
 from labsim.wire.association_log import dicom_keys
@@ -206,6 +207,7 @@ class Storing:
         except (OSError, InvalidDicomError, AttributeError):
             return  # the first is lost, so this one takes its place
         same = same and known.transfer_syntax == header.file_meta.TransferSyntaxUID
+        same = same or self._came_so(data, known.sop_uid)
         policy = self._settings.get("duplicates")
         if same:
             raise _KeptFirst("image sent again, the same as before: nothing changed")
@@ -215,20 +217,35 @@ class Storing:
             raise DuplicateInstance("Another instance with this UID is in the archive.")
         raise _KeptFirst("image sent again with other content: the first is kept")
 
+    def _came_so(self, data: bytes, sop_uid: str) -> bool:
+        """Tell whether an instance that was compressed to be put away came with these bytes."""
+        digest = hashlib.sha256(data).hexdigest()
+        statement = "SELECT 1 FROM instances WHERE sop_uid = ? AND original_sha256 = ?"
+        return self._system.db.value(statement, sop_uid, digest) is not None
+
     def repair(self) -> None:
         """Index what a killed process had moved into place and not entered."""
         for name in sorted(self._files.names() - self._index.files()):
-            data = self._files.path(name).read_bytes()
             try:
-                header, wrong = _header(data)
-                self._index.add(header, self._stored(data, header, name, calling=""))
+                self.enter(name)
             except LabError as error:
                 self._system.note(
                     f"file {name} belongs to no entry of the index: {error.what}", kind="error"
                 )
-            else:
-                self._note_image(header, "image found without an entry, and indexed")
-                self._complain(header, wrong)
+
+    def enter(self, name: str) -> None:
+        """Enter a file of the archive into the index.
+
+        Raises
+        ------
+        LabError
+            If it cannot be read, or contradicts what the index has.
+        """
+        data = self._files.path(name).read_bytes()
+        header, wrong = _header(data)
+        self._index.add(header, self._stored(data, header, name, calling=""))
+        self._note_image(header, "image found without an entry, and indexed")
+        self._complain(header, wrong)
 
     def _stored(self, data: bytes, header: FileDataset, name: str, calling: str) -> dict[str, Any]:
         return {
@@ -237,6 +254,10 @@ class Storing:
             "bytes": len(data),
             "received_from": calling,
             "received_at": self._system.now(),
+            "availability": tier_of(name).upper(),
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "original_syntax": "",
+            "original_sha256": "",
         }
 
     def _note_image(self, header: Dataset, text: str, kind: str = "state") -> None:

@@ -1,7 +1,7 @@
 """RIS, the radiology information system.
 
 IHE actors: Order Filler (Department System Scheduler), Performed Procedure
-Step Manager, Report Creator.
+Step Manager, Report Creator, Report Manager.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pynetdicom import build_context, evt
 from labsim.site import Site
 from labsim.sop_classes import MODALITY_WORKLIST, MPPS, VERIFICATION
 from labsim.systems.facility import Facility
+from labsim.systems.ris.documents import Documents
+from labsim.systems.ris.evidence import Evidence
 from labsim.systems.ris.intake import Intake
 from labsim.systems.ris.performed import Performed
 from labsim.systems.ris.reporting import Reporting
@@ -21,7 +23,7 @@ from labsim.systems.ris.tables import FULL
 from labsim.systems.step_manager import StepManager
 from labsim.systems.worklist import worklist_entry
 from labsim.table import Table
-from labsim.wire.dimse import DicomNode
+from labsim.wire.dimse import DicomNode, Peer, instance_of
 from labsim.wire.matching import matches, project, unsupported
 from labsim.wire.network import Address
 
@@ -41,6 +43,10 @@ class Ris(Intake, Performed, Reporting):
         super().__init__(site, facility)
         self._dicom = DicomNode(self.name, site.ris.ae_title, facility.journal, facility.network)
         self._steps = StepManager(self, self._follow)
+        self._evidence = Evidence(self)
+        archive = Peer(site.pacs.ae_title, site.pacs.host, site.pacs.dicom_port)
+        self.documents = Documents(self, self._dicom, archive)
+        self._hire()
 
     def start(self) -> None:
         """Listen for orders, worklist queries and performed procedure steps."""
@@ -60,7 +66,7 @@ class Ris(Intake, Performed, Reporting):
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
                 (evt.EVT_C_FIND, self._answer_worklist),
                 (evt.EVT_N_CREATE, self._steps.created),
-                (evt.EVT_N_SET, self._steps.changed),
+                (evt.EVT_N_SET, self._step_changed),
             ],
             port=self.fixed_port("dicom"),
         )
@@ -69,6 +75,7 @@ class Ris(Intake, Performed, Reporting):
     def resume(self) -> None:
         """Send what waited."""
         self.outbox.resume()
+        self.documents.resume()
 
     def stop(self) -> None:
         """Stop listening and sending."""
@@ -93,3 +100,11 @@ class Ris(Intake, Performed, Reporting):
                 answer = project(identifier, entry)
                 answer.SpecificCharacterSet = entry.SpecificCharacterSet
                 yield (0xFF01 if unsupported(identifier, entry) else 0xFF00), answer
+
+    def _step_changed(self, event: evt.Event) -> tuple[int | Dataset, Dataset | None]:
+        """Answer an MPPS N-SET (RAD-7), and keep which images there are."""
+        with self.db.transaction():
+            status, changes = self._steps.changed(event)
+            if changes is not None:
+                self._evidence.keep(instance_of(event), changes)
+        return status, changes

@@ -81,6 +81,32 @@ class Placing(Telling):
         columns = ("station", "from", "until", "accession", "what", "priority", "status")
         return Table(columns, rows, f"Stations on {day.isoformat()}")
 
+    def next_free(self, code: str, earliest: datetime) -> tuple[str, datetime]:
+        """Return which station is free first for an examination, and when.
+
+        Parameters
+        ----------
+        code : str
+            An examination of the catalogue.
+        earliest : datetime
+            From when on.
+
+        Raises
+        ------
+        NotFound
+            If the catalogue has no such examination.
+        ConfigurationError
+            If no station does it.
+        """
+        wanted = examination(code)
+        self._station(wanted.modality, "")
+        free = {
+            name: self._diary.next_free(name, earliest, wanted.minutes, self._diary.slots(name))
+            for name in self._diary.able(wanted.modality)
+        }
+        first = min(free, key=lambda name: free[name])
+        return first, free[first]
+
     def block(
         self, station: str, start: datetime, until: datetime, reason: str = "service"
     ) -> list[Procedure]:

@@ -1,44 +1,89 @@
-"""What the radiologist does: preliminary reports, final ones, addenda."""
+"""What the radiologist does: preliminary reports, final ones, addenda.
+
+Each goes to the HIS as text and to the archive as a structured report.
+"""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
+from concurrent.futures import Future, wait
+from typing import Any
 
-from labsim.errors import ConfigurationError
+from pydicom.dataset import Dataset, FileDataset
+
+from labsim.errors import ConfigurationError, NotFound
+from labsim.ids import make_uid
 from labsim.systems.messages import patient_segments
 from labsim.systems.records import Result
+from labsim.systems.ris.documents import Documents
+from labsim.systems.ris.evidence import Evidence
+from labsim.systems.ris.reading import Reading
+from labsim.systems.ris.report_document import (
+    Signature,
+    addendum_document,
+    follow,
+    report_document,
+    sign,
+)
+from labsim.systems.ris.report_header import document_header, procedure_code
+from labsim.systems.ris.report_text import ReportText
 from labsim.systems.ris.tables import patient_of_row, visit_of_row
 from labsim.systems.ris.telling import Telling
 from labsim.wire.hl7 import Message, escape, segment, timestamp
 
 
-class Reporting(Telling):
-    """Signs reports and sends them to the HIS."""
+class Reporting(Reading, Telling):
+    """Signs reports, and sends them to the HIS and to the archive.
+
+    Attributes
+    ----------
+    documents : Documents
+        The structured reports, and which of them the archive has.
+    """
+
+    documents: Documents
+    _evidence: Evidence
 
     def report(
-        self, accession: str, text: str, *, interpreter: str = "Okafor^Ngozi", status: str = "F"
+        self,
+        accession: str,
+        text: str | ReportText,
+        *,
+        interpreter: str = "Okafor^Ngozi",
+        status: str = "F",
+        key_images: Collection[str] = (),
     ) -> Result:
-        """Sign the report of an examination and send it to the HIS (ORU^R01, RAD-128).
+        """Sign the report of an examination.
+
+        It goes to the HIS (ORU^R01, RAD-128) and to the archive (Basic Text
+        SR, RAD-25).
 
         Parameters
         ----------
         accession : str
             Which examination.
-        text : str
-            The report.
+        text : str or ReportText
+            The report; sections of plain text are found by their headings.
         interpreter : str
-            Who signs, ``"Family^Given"``.
+            Who signs, one of `readers`.
         status : str
-            Result status (HL7 table 0123): ``"F"`` final, ``"P"`` preliminary.
+            Result status (HL7 table 0123): ``"F"`` final, which an attending
+            signs, ``"P"`` preliminary.
+        key_images : collection of str
+            SOP Instance UIDs of the images that show the findings best.
 
         Raises
         ------
         NotFound
-            If there is no such examination.
+            If there is no such examination, reader or image.
         ConfigurationError
-            If it is not completed or signed already, or the report is empty.
+            If it is not completed or signed already, the report is empty, somebody else is
+            reading the examination, or a resident would sign a final report.
         DeliveryFailed
             If the HIS did not take the result; it waits in the outbox.
+        AssociationFailed, DimseFailed
+            If the archive did not take the document; it waits in `documents`.
         """
         row = self._full(accession)
         if status not in ("F", "P"):
@@ -52,13 +97,31 @@ class Reporting(Telling):
             raise ConfigurationError(
                 f"The report of {accession} is signed.", "Add to it with hospital.ris.addendum(…)."
             )
-        return self._sign(row, text, interpreter, status)
+        written = ReportText.of(text) if isinstance(text, str) else text
+        plain = text if isinstance(text, str) else text.text
+        if not plain.strip():
+            raise ConfigurationError("A report needs text.")
+        evidence = self._evidence.of(accession)
+        strange = set(key_images) - {image.sop_uid for image in evidence}
+        if strange:
+            raise NotFound(f"Examination {accession} has no image {min(strange)}.")
+        self._require_unread(accession, interpreter)
+        signature = self._signature(interpreter, status)
+        document = report_document(
+            self._document_header(row),
+            written,
+            signature,
+            procedure_code(row),
+            evidence,
+            key_images,
+        )
+        return self._sign(row, plain, signature, status, document)
 
     def addendum(self, accession: str, text: str, *, interpreter: str = "Okafor^Ngozi") -> Result:
-        """Add to a signed report, and send it to the HIS again (ORU^R01, RAD-128).
+        """Add to a signed report, and send it again (ORU^R01, RAD-128; RAD-25).
 
         The signed text stays; the result goes out as a correction, status
-        ``"C"`` (HL7 table 0123).
+        ``"C"`` (HL7 table 0123), and as a new document that names the old one.
 
         Parameters
         ----------
@@ -67,16 +130,18 @@ class Reporting(Telling):
         text : str
             What is added.
         interpreter : str
-            Who adds it, ``"Family^Given"``.
+            Who adds it, an attending of `readers`.
 
         Raises
         ------
         NotFound
-            If there is no such examination.
+            If there is no such examination or reader.
         ConfigurationError
-            If it has no signed report, or the addendum is empty.
+            If it has no signed report, the addendum is empty, or a resident would sign it.
         DeliveryFailed
             If the HIS did not take the result; it waits in the outbox.
+        AssociationFailed, DimseFailed
+            If the archive did not take the document; it waits in `documents`.
         """
         row = self._full(accession)
         signed = self.db.value(
@@ -86,14 +151,48 @@ class Reporting(Telling):
             raise ConfigurationError(f"Examination {accession} has no signed report yet.")
         if not text.strip():
             raise ConfigurationError("An addendum needs text.")
+        signature = self._signature(interpreter, "C")
+        predecessor = self.documents.latest(accession)
+        assert predecessor is not None  # what is signed has a document
+        document = addendum_document(self._document_header(row), predecessor, text, signature)
         whole = f"{signed}\n\nAddendum {self.now().replace('T', ' ')}: {text}"
-        return self._sign(row, whole, interpreter, "C")
+        return self._sign(row, whole, signature, "C", document)
 
-    def _sign(self, row: sqlite3.Row, text: str, interpreter: str, status: str) -> Result:
-        if not text.strip():
-            raise ConfigurationError("A report needs text.")
-        accession = row["accession"]
-        with self.db.transaction():
+    def _signature(self, interpreter: str, status: str) -> Signature:
+        role = self.role(interpreter)
+        if status != "P" and role != "attending":
+            raise ConfigurationError(
+                f"{interpreter} is {role}: only an attending signs a final report.",
+                'Sign a preliminary one, with status="P".',
+            )
+        return Signature(interpreter, role, self.facility.institution, self.facility.clock.now())
+
+    def _document_header(self, row: sqlite3.Row) -> Dataset:
+        seed, accession = self.facility.seed, row["accession"]
+        number = self.documents.count(accession) + 1
+        return document_header(
+            row,
+            self._evidence.started(accession),
+            self.facility.institution,
+            series_uid=make_uid("reports", seed, accession),
+            sop_uid=make_uid("report", seed, accession, number),
+            number=number,
+        )
+
+    def _sign(
+        self,
+        row: sqlite3.Row,
+        text: str,
+        signature: Signature,
+        status: str,
+        document: FileDataset,
+    ) -> Result:
+        accession, interpreter = row["accession"], signature.name
+        sign(document, signature, final=status != "P")
+        predecessor = self.documents.latest(accession)
+        if predecessor is not None:
+            follow(document, predecessor)
+        with self.db.transaction():  # signed, and on its way to both, or not at all
             self.db.upsert(
                 "reports",
                 "accession",
@@ -106,11 +205,29 @@ class Reporting(Telling):
             if status != "P":
                 self._set_status(accession, "REPORTED")
                 self.db.run("UPDATE procedures SET flag = '' WHERE accession = ?", accession)
+            self._put_back(accession)
+            sent: list[Future[Any]] = [
+                self._post_result(row, text, interpreter, status),
+                self.documents.post(document, accession, status, interpreter),
+            ]
         what = {"P": "preliminary report", "F": "report signed", "C": "addendum signed"}[status]
-        self._note_procedure(self.procedure(accession), what)
-        return self._send_result(row, text, interpreter, status)
+        self._note_procedure(self.procedure(accession), f"{what} by {interpreter}")
+        wait(sent)
+        for delivery in sent:
+            delivery.result()
+        return Result(
+            row["placer_order"],
+            accession,
+            row["patient_id"],
+            row["study_uid"],
+            status,
+            text,
+            interpreter,
+        )
 
-    def _send_result(self, row: sqlite3.Row, text: str, interpreter: str, status: str) -> Result:
+    def _post_result(
+        self, row: sqlite3.Row, text: str, interpreter: str, status: str
+    ) -> Future[Message | None]:
         now = timestamp(self.facility.clock.now())
         header = self.outbox.header("ORU^R01^ORU_R01", self._site.his.application, "2.5.1")
         family, _, given = interpreter.partition("^")
@@ -140,13 +257,4 @@ class Reporting(Telling):
                 },
             ),
         )
-        self.outbox.send(message, self._his, "RAD-128")
-        return Result(
-            row["placer_order"],
-            row["accession"],
-            row["patient_id"],
-            row["study_uid"],
-            status,
-            text,
-            interpreter,
-        )
+        return self.outbox.post(message, self._his, "RAD-128")

@@ -14,7 +14,7 @@ from labsim.systems.order_messages import OMI, ORM
 from labsim.systems.outbox import Outbox
 from labsim.systems.records import Order, Patient, Procedure, Visit, record_of
 from labsim.systems.registry import Registry
-from labsim.systems.ris import resources
+from labsim.systems.ris import documents, evidence, resources
 from labsim.systems.settings import Choice, preset
 from labsim.table import Table
 from labsim.wire.hl7 import Message
@@ -27,6 +27,8 @@ _SCHEMA = (
     + settings.SCHEMA
     + step_manager.SCHEMA
     + resources.SCHEMA
+    + evidence.SCHEMA
+    + documents.SCHEMA
     + """
 CREATE TABLE IF NOT EXISTS orders (
     filler_order TEXT PRIMARY KEY,
@@ -76,6 +78,15 @@ CREATE TABLE IF NOT EXISTS reports (
     interpreter TEXT NOT NULL,
     status      TEXT NOT NULL,
     signed_at   TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS readers (
+    name TEXT PRIMARY KEY,
+    role TEXT NOT NULL              -- attending, resident
+);
+CREATE TABLE IF NOT EXISTS readings (
+    accession TEXT PRIMARY KEY REFERENCES procedures,
+    reader    TEXT NOT NULL,
+    taken_at  TEXT NOT NULL
 );
 """
 )
@@ -193,14 +204,6 @@ class RisTables(System):
     def patients(self) -> list[Patient]:
         """Return every patient that the RIS knows."""
         return self.registry.patients()
-
-    def reading_list(self) -> list[Procedure]:
-        """Return the examinations to read: completed and not reported, or flagged.
-
-        One is flagged when images came after its report; an addendum takes the
-        flag away.
-        """
-        return [p for p in self.procedures() if p.status == "COMPLETED" or p.flag]
 
     def table(self) -> Table:
         """Return every examination with its patient and status."""

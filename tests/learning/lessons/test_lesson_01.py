@@ -28,9 +28,7 @@ def test_name_passes_only_when_all_three_systems_have_it(clinic: Hospital) -> No
     assert "HIS Novak^Ada" in outcome.actual
 
     clinic.his.update_patient("P000001", name="Novák^Ada")
-    clinic.journal.wait_for(
-        lambda e: e.source == "pacs" and e.kind == "state" and "updated" in e.summary, 5
-    )
+    assert clinic.settle()  # the RIS passes it on to the PACS in the background
     assert exercise.check().passed
 
 
@@ -104,7 +102,7 @@ def test_hounsfield_without_an_exam_cannot_be_checked(hospital: Hospital) -> Non
 
 def test_unknown_title_rejects_each_wrong_repair_for_its_own_reason() -> None:
     with Hospital(seed=7) as fresh:
-        exercise = Exercise(5, TASKS[4], fresh)
+        exercise = Exercise(7, TASKS[6], fresh)
         assert "Nothing is broken yet" in exercise.check().reason
 
         exam = exercise.begin()
@@ -138,8 +136,39 @@ def test_unknown_title_rejects_each_wrong_repair_for_its_own_reason() -> None:
 
 def test_the_fault_is_not_told_by_the_journal_that_learners_see() -> None:
     with Hospital(seed=7) as fresh:
-        Exercise(5, TASKS[4], fresh).begin()
+        Exercise(7, TASKS[6], fresh).begin()
         seen = " ".join(event.summary for event in fresh.journal.events())
         assert "fault" not in seen
         assert "AE title CT1 removed" not in seen
         assert "rejected 1/1/3" in seen
+
+
+def test_addendum_keeps_what_was_signed_and_reaches_chart_and_archive(clinic: Hospital) -> None:
+    exercise = Exercise(5, TASKS[4], clinic)
+    accession = clinic.ris.procedures()[0].accession
+    assert exercise.check().verdict is Verdict.NOT_ATTEMPTED
+
+    clinic.ris.addendum(accession, "Nothing else.")
+    assert "does not name the finding" in exercise.check().reason
+
+    clinic.ris.addendum(accession, "Small cyst of the liver.")
+    assert exercise.check().passed
+
+
+def test_append_is_two_completed_steps_with_all_their_images(
+    hospital: Hospital, small_scans: None
+) -> None:
+    exercise = Exercise(6, TASKS[5], hospital)
+    hospital.exam()
+    [procedure] = hospital.ris.procedures()
+    assert exercise.check().verdict is Verdict.NOT_ATTEMPTED
+
+    more = hospital.ct.append(procedure.accession)
+    assert "not come to its end" in exercise.check().reason
+
+    hospital.ct.acquire(more)
+    hospital.ct.complete_step(more)
+    assert "4 images wait" in exercise.check().actual
+
+    hospital.ct.send()
+    assert exercise.check().passed

@@ -55,7 +55,7 @@ def test_a_patient_takes_the_images_along_bit_for_bit(
     assert {image.header.SOPInstanceUID for image in content.images} == set(stored)
     for image in content.images:
         written, kept = dcmread(image.path), dcmread(stored[image.header.SOPInstanceUID])
-        assert written.PixelData == kept.PixelData
+        assert written.get("PixelData") == kept.get("PixelData")  # the report has none
         assert written.to_json() == kept.to_json()
 
 
@@ -181,7 +181,7 @@ def test_documents_and_presentation_states_are_in_the_dicomdir(
     hospital: Hospital, small_scans: None, tmp_path: Path, peer: Callable[[str], Path]
 ) -> None:
     _, study_uid = exam_of(hospital)
-    images = [dcmread(path) for path in hospital.pacs.paths(study_uid)]
+    images = [dcmread(path) for path in hospital.pacs.paths(study_uid)[:4]]
     documents = [key_object(images[:1]), report(images[0]), presentation_state(images[0])]
     store(hospital, tmp_path / "in", *documents)  # type: ignore[arg-type]
     disc = hospital.pacs.export(tmp_path / "cd", study_uids=[study_uid])
@@ -207,7 +207,7 @@ def test_an_export_is_in_the_journal_of_its_patient(
     hospital.pacs.export(tmp_path / "cd.zip", patient_id=patient.patient_id)
     event = hospital.journal.events()[-1]
     assert event.source == "pacs"
-    assert event.summary == f"4 images of patient {patient.patient_id} exported to cd.zip"
+    assert event.summary == f"5 images of patient {patient.patient_id} exported to cd.zip"
     assert event.keys == {"study_uid": study_uid, "patient_id": patient.patient_id}
 
 
@@ -222,7 +222,7 @@ def test_a_file_that_is_gone_is_left_out_and_named(
     [(left_out, why)] = disc.left_out
     assert left_out == uid
     assert why.startswith("file cannot be read: ")
-    assert len(disc.files) == 3
+    assert len(disc.files) == 4  # with the report
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_a_correction_after_the_exam_reaches_archive_and_images(hospital: Hospit
     assert found.StudyInstanceUID == exam.procedure.study_uid
     for fetch in (hospital.tools.getscu, hospital.tools.movescu):
         images = fetch(exam.procedure.study_uid)
-        assert len(images) == 4
+        assert len(images) == 5  # and the report
         assert {str(image.PatientName) for image in images} == {"Silva^Łucja"}
         assert {image.PatientBirthDate for image in images} == {"19800229"}
 
