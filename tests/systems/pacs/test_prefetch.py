@@ -23,9 +23,9 @@ Heard = Callable[[Hospital, str], None]
 
 @pytest.fixture
 def archive() -> Iterator[Hospital]:
-    """A community hospital that knows a workstation which is down."""
+    """A clinic that knows a workstation which is down."""
     clock = ManualClock(datetime(2026, 3, 2, 10, 30))
-    with Hospital(seed=7, site="community", clock=clock) as running:
+    with Hospital(seed=7, clock=clock) as running:
         running.pacs.register_ae("READER", host="127.0.0.1", port=free_port())
         yield running
 
