@@ -46,6 +46,7 @@ def test_an_outside_cd_is_imported_for_an_order(department: Hospital, tmp_path: 
     assert [o.status for o in his.orders()] == ["RESULTED"]
     (result,) = his.chart(patient.patient_id)
     assert result.accession == procedure.accession
+    assert result.study_uid == study.study_uid  # the images as they are, not as announced
     # RIS: the examination is done by the importer, and its step names what was stored.
     done = ris.procedure(procedure.accession)
     assert (done.status, done.station) == ("REPORTED", "IMPORT")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -163,3 +164,16 @@ def test_the_university_takes_whole_exams_too(small_scans: None) -> None:
         assert kinds == ["CT", "CT", "MR", "MR", "DX", "DX", "CR", "US", "US", "MG"]
         assert hospital.his.patients()[0].issuer == "NORTHGATE"
         assert ("engine", "mllp") in {(e.system, e.protocol) for e in hospital.endpoints()}
+
+
+def test_a_clerk_may_schedule_what_is_still_on_its_way(department: Hospital) -> None:
+    patient = department.his.register_patient()
+    assert department.settle()
+    queue = department.engine.channel("his-to-ris").destination("ris")
+    queue.stop()
+    order = department.his.place_order(patient.patient_id, "DXCHEST")
+    assert department.ris.orders() == []
+    with ThreadPoolExecutor(1) as clerk:
+        scheduled = clerk.submit(department.ris.schedule, order.placer_order)
+        queue.start()
+        assert scheduled.result(10).placer_order == order.placer_order
