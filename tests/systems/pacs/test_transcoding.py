@@ -45,16 +45,21 @@ DECODED = [
     "SC_rgb_dcmtk_+eb+cy+np.dcm",  # JPEG Baseline, YBR_FULL_422
     "SC_rgb_rle_2frame.dcm",
     "GDCMJ2K_TextGBR.dcm",  # JPEG 2000, YBR_RCT
-    "SC_rgb_2frame.dcm",
+    "plain SC_rgb_rle_2frame.dcm",
     "ExplVR_BigEnd.dcm",  # colours by plane
-    "SC_ybr_full_uncompressed.dcm",
+    "plain SC_rgb_jpeg_dcmtk.dcm",  # YBR_FULL
 ]
 
 
 def sample(name: str) -> FileDataset:
+    """Return one of pydicom's own files; after "plain" its pixels are uncompressed as they are."""
+    plain, name = name.startswith("plain "), name.removeprefix("plain ")
     path = get_testdata_file(name, download=False)
     assert path, f"{name} is not among pydicom's own files"
-    return dcmread(Path(str(path)))
+    dataset = dcmread(Path(str(path)))
+    if plain:
+        dataset.decompress(as_rgb=False, generate_instance_uid=False)
+    return dataset
 
 
 def reread(data: bytes, syntax: UID, like: Dataset) -> FileDataset:
@@ -117,11 +122,11 @@ def test_colours_are_called_what_they_are(name: str, interpretation: str) -> Non
 
 
 def test_full_range_colours_without_a_codec_transform_stay() -> None:
-    sent = sample("SC_ybr_full_uncompressed.dcm")
+    sent = sample("plain SC_rgb_jpeg_dcmtk.dcm")
     sent.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
     came = transcoded(sent, ExplicitVRLittleEndian)
     assert came.PhotometricInterpretation == "YBR_FULL"
-    assert came.PixelData == sample("SC_ybr_full_uncompressed.dcm").PixelData
+    assert came.PixelData == sample("plain SC_rgb_jpeg_dcmtk.dcm").PixelData
 
 
 def test_a_loss_is_told_of_when_the_sender_did_not() -> None:
