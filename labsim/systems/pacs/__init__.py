@@ -121,6 +121,8 @@ class Pacs(Operated, Stewardship):
         self._steward(site.pacs.ae_title, self._dicom, *parts, self._storing, sending)
         self._reconciling = Reconciling(self, self._corrections, self._storing)
         self.operate(site, *parts, self._storing, self._queue, self.visibility.index)
+        for guarded in (self.routes, self.prefetch, self.qc, self.visibility):
+            guarded.access = self.access
         self._retrieving.fetch = self.storage.fetched
         self.prefetched.append(self.storage.bring)
         if not backup.just_restored(self.folder):  # else it is the administrator's to mend

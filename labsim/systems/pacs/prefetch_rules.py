@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from labsim.errors import ConfigurationError, NotFound
 from labsim.systems.facility import System
+from labsim.systems.pacs.access import Access, needs
 from labsim.systems.pacs.entities import Entities
 from labsim.systems.pacs.send_queue import PRIORITIES
 from labsim.table import Table
@@ -93,14 +95,16 @@ class PrefetchRules:
         Whom it knows.
     """
 
+    access: Access  # who is at the console decides what may be changed
+
     def __init__(self, system: System, own_title: str, entities: Entities) -> None:
         self._system = system
         self._own_title = own_title
         self._entities = entities
         if system.db.next("related parts") == 1:
-            for part, other in _RELATED:
-                self.relate(part, other)
+            self._relate(_RELATED)
 
+    @needs("configure")
     def add(self, name: str, destination: str = "", **settings: str | int | bool) -> PrefetchRule:
         """Add a rule, or replace the one of that name.
 
@@ -140,6 +144,7 @@ class PrefetchRules:
         """
         return self.add(**{**vars(self.get(name)), **settings})
 
+    @needs("configure")
     def remove(self, name: str) -> PrefetchRule:
         """Remove a rule.
 
@@ -172,11 +177,14 @@ class PrefetchRules:
         rows = self._system.db.rows("SELECT * FROM prefetch_rules ORDER BY name")
         return [PrefetchRule(**{**dict(row), "enabled": bool(row["enabled"])}) for row in rows]
 
+    @needs("configure")
     def relate(self, part: str, other: str) -> None:
         """Say that a prior of one part of the body is of use for the other, both ways."""
-        self._system.db.run_many(
-            "INSERT OR IGNORE INTO related_parts VALUES (?, ?)", [(part, other), (other, part)]
-        )
+        self._relate([(part, other)])
+
+    def _relate(self, pairs: Iterable[tuple[str, str]]) -> None:
+        both = [way for part, other in pairs for way in ((part, other), (other, part))]
+        self._system.db.run_many("INSERT OR IGNORE INTO related_parts VALUES (?, ?)", both)
 
     def related(self) -> Table:
         """Return which parts of the body are related."""

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 
 from labsim.errors import ConfigurationError, NotFound
 from labsim.systems.facility import System
+from labsim.systems.pacs.access import Access, needs
 from labsim.systems.pacs.announced import Announced
 from labsim.systems.pacs.arrival import Arrival
 from labsim.systems.pacs.checks import CHECKS, Seen
@@ -58,6 +59,8 @@ class QualityControl:
         Parts of it.
     """
 
+    access: Access  # who is at the console decides what may be changed
+
     def __init__(
         self,
         system: System,
@@ -101,6 +104,7 @@ class QualityControl:
             ("rule", "enabled", "does", "value"), rows, "Quality-control rules of the PACS"
         )
 
+    @needs("configure")
     def set_rule(
         self,
         name: str,
@@ -170,6 +174,7 @@ class QualityControl:
         """Return what is wrong with a study, as far as nobody has decided on it."""
         return [row["why"] for row in self._open(study_uid)]
 
+    @needs("correct")
     def release(self, study_uid: str, *, reason: str = "looked at") -> None:
         """Let a study through: it is seen, and sent on as the routes say.
 
@@ -182,6 +187,7 @@ class QualityControl:
         self._decide(items, "released", reason)
         self._pass_on(study_uid, items)
 
+    @needs("correct")
     def reject(self, study_uid: str, *, reason: str = "quality", text: str = "") -> list[str]:
         """Reject a study; see `Pacs.reject`.
 
@@ -222,6 +228,7 @@ class QualityControl:
             who=who,
         )
 
+    @needs("correct")
     def correct(
         self,
         uid: str,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from labsim.errors import ConfigurationError, NotFound
 from labsim.systems.facility import System
+from labsim.systems.pacs.access import Access, needs
 from labsim.systems.pacs.arrival import Arrival
 from labsim.systems.pacs.conditions import conditions_of, described, met
 from labsim.systems.pacs.entities import Entities
@@ -69,6 +70,8 @@ class Routes:
         Parts of it.
     """
 
+    access: Access  # who is at the console decides what may be changed
+
     def __init__(
         self,
         system: System,
@@ -87,6 +90,7 @@ class Routes:
 
     # Configuration
 
+    @needs("configure")
     def add(
         self,
         name: str,
@@ -124,6 +128,7 @@ class Routes:
             Route(name, destination, priority, quiet, enabled, conditions_of(conditions)), "added"
         )
 
+    @needs("configure")
     def change(
         self,
         name: str,
@@ -163,6 +168,7 @@ class Routes:
         """Put a rule out of force; what waits in the queue is sent all the same."""
         return self.change(name, enabled=False)
 
+    @needs("configure")
     def remove(self, name: str) -> Route:
         """Remove a rule; what waits in the queue is sent all the same.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from labsim.database import Database
 from labsim.errors import ConfigurationError, NotFound
+from labsim.systems.pacs.access import Access, needs
 from labsim.systems.pacs.entities import Entities
 from labsim.systems.pacs.index import Index, Instance
 from labsim.table import Table
@@ -52,6 +53,8 @@ class Visibility:
         Who is registered.
     """
 
+    access: Access  # who is at the console decides what may be changed
+
     def __init__(self, db: Database, index: Index, entities: Entities) -> None:
         self._db = db
         self._index = index
@@ -63,6 +66,7 @@ class Visibility:
         """Close the connection of the views."""
         self._shown.close()
 
+    @needs("configure")
     def grant(self, ae_title: str) -> None:
         """Let an application entity see what is rejected or held, such as a QC workstation.
 
@@ -78,6 +82,7 @@ class Visibility:
             )
         self._db.run("INSERT OR IGNORE INTO hidden_readers VALUES (?)", ae_title)
 
+    @needs("configure")
     def revoke(self, ae_title: str) -> None:
         """Take that right back.
 

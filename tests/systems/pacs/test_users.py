@@ -183,3 +183,20 @@ def test_users_outlive_a_restart_and_sessions_do_not(tmp_path: Path) -> None:
     with Hospital(path=tmp_path) as hospital:
         assert hospital.pacs.session.user == "admin"
         hospital.pacs.login("anna", SECRET).logout()
+
+
+def test_rules_and_decisions_are_not_for_everybody(archive: Hospital) -> None:
+    pacs = archive.pacs
+    with pacs.act_as("viewer"):
+        for forbidden in (
+            lambda: pacs.routes.add("ct", "TOOLS", Modality="CT"),
+            lambda: pacs.prefetch.add("priors", "TOOLS"),
+            lambda: pacs.prefetch.relate("HAND", "WRIST"),
+            lambda: pacs.qc.set_rule("laterality", enabled=True),
+            lambda: pacs.qc.release("1.2.3"),
+            lambda: pacs.visibility.grant("TOOLS"),
+        ):
+            with pytest.raises(AccessDenied):
+                forbidden()
+    assert len(pacs.routes.table()) == len(pacs.prefetch.table()) == 0
+    pacs.routes.add("ct", "TOOLS", Modality="CT")  # the console again
