@@ -258,7 +258,7 @@ class SyslogListener:
             data, caller = await datagrams.waiting.get()
             try:
                 await asyncio.to_thread(self._handle, data, caller)
-            except Exception as error:
+            except Exception as error:  # nobody to answer: those that come after must not suffer
                 self._complain(caller, f"not kept: {error}")
 
     def _complain(self, caller: str, what: str) -> None:
