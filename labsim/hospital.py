@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import atexit
-import shutil
-import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from pydicom.dataset import Dataset
 
+from labsim.building import Maker, makers
 from labsim.clock import Clock, HospitalClock, WallClock
 from labsim.day import Day, run_day
-from labsim.errors import ConfigurationError, HospitalInUse, LabError
+from labsim.errors import ConfigurationError, LabError
 from labsim.exam import Exam
 from labsim.journal import Event, Journal
-from labsim.site import Site
+from labsim.site import PORTS, Site
+from labsim.state_folder import make_folder, take, temporary_folder
 from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
 from labsim.systems.facility import Endpoint, Facility, System
@@ -41,7 +39,6 @@ from labsim.wire.mllp import TIMEOUT
 from labsim.wire.network import Address, Network, free_port
 
 _S = TypeVar("_S", bound=System)
-_ABANDONED_AFTER = 60.0  # seconds; one that is just being made is younger
 
 
 class Fault(Protocol):
@@ -126,9 +123,9 @@ class Hospital:
         if self.running:
             return self
         with ExitStack() as opened:  # closes what is open if something below fails
-            self.path = self._path or _temporary_folder(opened)
-            _make_folder(self.path)
-            lock, self.seed = _take(self.path, self.site.name, self._wanted_seed)
+            self.path = self._path or temporary_folder(opened)
+            make_folder(self.path)
+            lock, self.seed = take(self.path, self.site.name, self._wanted_seed)
             opened.callback(lock.close)
             self.journal = Journal(self.path / "journal", self.clock)
             opened.callback(self.journal.close)
@@ -454,17 +451,42 @@ class Hospital:
         old.access.require("repair", "restore")
         folder = Path(folder).absolute()
         number = backup.sound(folder, snapshot, self.site.issuer)
-        ports = {f"pacs.{e.protocol}": e.local.port for e in old.endpoints}
-        facility = replace(old.facility, ports={**old.facility.ports, **ports})
         old.access.end_all()
+        taken: list[str] = []
+        self.rebuild("pacs", lambda: taken.append(backup.restore(folder, number, old.folder, only)))
+        self.pacs.note(f"restored from the backup of {taken[0]} ({only})")
+        return self.pacs
+
+    def rebuild(self, name: str, meanwhile: Callable[[], object] = lambda: None) -> System:
+        """Take a system down and start it again from its folder, on the same loopback ports.
+
+        Parameters
+        ----------
+        name : str
+            Which system.
+        meanwhile : callable
+            What is done to its folder while it is down.
+
+        Returns
+        -------
+        System
+            As it runs now.
+
+        Raises
+        ------
+        LabError
+            If the hospital has no such system.
+        """
+        old = self._system(name, System)  # type: ignore[type-abstract]
+        ports = {f"{name}.{service.place}": service.port for service in old.listening()}
+        facility = replace(self._facility, ports={**self._ports, **ports})
         old.stop()
-        taken_at = backup.restore(folder, number, old.folder, only)
-        new = Pacs(self.site, facility)
+        meanwhile()
+        new = self._makers[name](facility)
         self._opened.callback(new.stop)
-        self.systems["pacs"] = new
+        self.systems[name] = new
         new.start()
         new.resume()
-        new.note(f"restored from the backup of {taken_at} ({only})")
         return new
 
     def __repr__(self) -> str:
@@ -486,7 +508,7 @@ class Hospital:
             self.clock.not_before(datetime.fromisoformat(last.hospital_time))
 
     def _build(self, opened: ExitStack) -> None:
-        facility = Facility(
+        self._facility = Facility(
             institution=self.site.institution,
             issuer=self.site.issuer,
             seed=self.seed,
@@ -500,44 +522,20 @@ class Hospital:
         desk = self.site.desk
         move_port = self._ports.get("desk.dicom") or free_port()
         self.network.publish(Address(desk.host, desk.dicom_port), move_port)
-        self.tools = Tools(desk.ae_title, move_port, self.journal, self.network, self.endpoints)
-        self._name_peers()
-        audit = self.site.audit
-        make: list[Callable[[], System]] = [
-            # First, and so stopped last: the others report their own end to it.
-            *([partial(AuditRepository, audit, facility)] if audit is not None else []),
-            *([lambda: Engine(self.site, facility)] if self.site.engine else []),
-            lambda: His(self.site, facility),
-            lambda: Ris(self.site, facility),
-            lambda: Pacs(self.site, facility),
-            *(partial(Modality, self.site, own, facility) for own in self.site.modalities),
-        ]
-        if self.site.importer:
-            make.append(partial(Importer, self.site, self.site.importer, facility))
-        for maker in make:
-            system = maker()
+        seen = self.network.seen_from(desk.host)
+        self.tools = Tools(desk.ae_title, move_port, self.journal, seen, self.endpoints)
+        for name, part in self.site.parts().items():
+            for alias in (getattr(part, "application", ""), getattr(part, "ae_title", "")):
+                if alias:
+                    self.journal.name(alias, name)
+        self._makers: dict[str, Maker] = makers(self.site)
+        for name, make in self._makers.items():
+            system = make(self._facility)
             opened.callback(system.stop)
-            self.systems[system.name] = system
+            self.systems[name] = system
             system.start()
         for system in self.systems.values():
             system.resume()
-
-    def _name_peers(self) -> None:
-        site = self.site
-        names = {
-            site.his.application: "his",
-            site.ris.application: "ris",
-            site.ris.ae_title: "ris",
-            site.pacs.application: "pacs",
-            site.pacs.ae_title: "pacs",
-            site.desk.ae_title: "desk",
-            **{modality.ae_title: modality.name for modality in site.modalities},
-            **({site.importer.ae_title: "importer"} if site.importer else {}),
-        }
-        if site.engine is not None:
-            names[site.engine.application] = "engine"
-        for alias, system in names.items():
-            self.journal.name(alias, system)
 
     def _system(self, name: str, kind: type[_S]) -> _S:
         found = self.systems.get(name) if self.running else None
@@ -555,11 +553,12 @@ class Hospital:
             raise self._not_there("")
 
     def _check_ports(self) -> None:
-        known = {"his.mllp", "ris.mllp", "ris.dicom", "pacs.mllp", "pacs.dicom", "desk.dicom"}
-        known |= {"engine.mllp"} if self.site.engine else set()
-        known |= {f"{modality.name}.dicom" for modality in self.site.modalities}
-        known |= {"importer.dicom"} if self.site.importer else set()
-        known |= {"audit.syslog"} if self.site.audit is not None else set()
+        known = {
+            f"{name}.{place}"
+            for name, part in self.site.parts().items()
+            for port, place in PORTS.items()
+            if hasattr(part, port)
+        }
         for place, port in self._ports.items():
             if place not in known:
                 raise ConfigurationError(
@@ -569,73 +568,3 @@ class Hospital:
                 raise ConfigurationError(
                     f"{port} is no port for {place}.", "Use 1 to 65535, or 0 for a free one."
                 )
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):  # SQLite would not say why it cannot write
-            pass
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be the folder of a hospital: {error.strerror}.", "Choose another one."
-        ) from error
-
-
-def _temporary_folder(opened: ExitStack) -> Path:
-    """Make a folder that goes when the hospital stops, and remove those of killed ones."""
-    for old in Path(tempfile.gettempdir()).glob("labsim-*"):
-        with suppress(OSError):
-            if time.time() - old.stat().st_mtime > _ABANDONED_AFTER:
-                _remove_abandoned(old)
-    folder = tempfile.TemporaryDirectory(prefix="labsim-")
-    opened.callback(folder.cleanup)
-    return Path(folder.name)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove a folder whose hospital was killed; leave it if it still runs."""
-    if not (folder / "hospital.sqlite").is_file():
-        return
-    lock = sqlite3.connect(folder / "hospital.sqlite", timeout=0)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")  # fails while another process holds it
-    except sqlite3.Error:
-        return
-    finally:
-        lock.close()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _take(path: Path, site: str, seed: int | None) -> tuple[sqlite3.Connection, int]:
-    """Take a state folder for this process and read what it was made with.
-
-    SQLite's lock on the file ends with the process, however it ends.
-    """
-    lock = sqlite3.connect(path / "hospital.sqlite", timeout=0.1, check_same_thread=False)
-    try:
-        lock.execute("PRAGMA locking_mode = EXCLUSIVE")
-        lock.execute("CREATE TABLE IF NOT EXISTS hospital (site TEXT, seed INTEGER)")
-        lock.execute("BEGIN EXCLUSIVE")
-        made = lock.execute("SELECT site, seed FROM hospital").fetchone()
-        if made is None:
-            made = (site, 1 if seed is None else seed)
-            lock.execute("INSERT INTO hospital VALUES (?, ?)", made)
-        lock.execute("COMMIT")
-    except sqlite3.DatabaseError as error:
-        lock.close()
-        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            raise HospitalInUse(
-                f"Another running hospital keeps its state in {path}.",
-                "Stop it, or choose another folder.",
-            ) from error
-        raise ConfigurationError(
-            f"{path / 'hospital.sqlite'} cannot be used: {error}.", "Choose another folder."
-        ) from error
-    if made[0] != site or seed not in (None, made[1]):
-        lock.close()
-        raise ConfigurationError(
-            f"{path} holds a hospital of site {made[0]!r} with seed {made[1]}.",
-            "Leave site and seed as they were, or choose another folder.",
-        )
-    return lock, int(made[1])

@@ -45,7 +45,7 @@ class Event:
         The system it spoke with, by name where known, else by AE title,
         HL7 application or address.
     kind : str
-        ``"association"``, ``"dimse"``, ``"hl7"``, ``"state"`` or ``"error"``.
+        ``"association"``, ``"dimse"``, ``"hl7"``, ``"http"``, ``"state"`` or ``"error"``.
     transaction : str
         IHE transaction, such as ``"RAD-5"``; empty if there is none.
     keys : mapping of str to str

@@ -60,8 +60,32 @@ class PacsSite(_Part):
     host: Name
     hl7_port: Port
     dicom_port: Port
+    http_port: Port = 8080
     application: str
     ae_title: AeTitle
+
+
+class ArchiveSite(PacsSite):
+    """The vendor neutral archive, where studies are kept for good."""
+
+
+class WorkstationSite(_Part):
+    """Where a radiologist looks at images."""
+
+    name: Name
+    host: Name
+    dicom_port: Port
+    ae_title: AeTitle
+    archive: Literal["pacs"]
+
+
+class AiSite(_Part):
+    """A computer that looks at images by itself."""
+
+    host: Name
+    dicom_port: Port
+    ae_title: AeTitle
+    archive: Literal["pacs"]
 
 
 class EngineSite(_Part):
@@ -123,7 +147,13 @@ class DeskSite(_Part):
     ae_title: AeTitle
 
 
-_DicomSite = RisSite | PacsSite | ModalitySite | ImporterSite | DeskSite
+# What a part listens with: the name of its port, and of the place for a fixed loopback port.
+PORTS = {
+    "hl7_port": "mllp",
+    "dicom_port": "dicom",
+    "http_port": "http",
+    "syslog_port": "syslog",
+}
 
 
 class Site(_Part):
@@ -137,9 +167,31 @@ class Site(_Part):
     pacs: PacsSite
     engine: EngineSite | None = None
     modalities: list[ModalitySite] = Field(min_length=1)
+    archive: ArchiveSite | None = None
+    workstations: list[WorkstationSite] = []
+    ai: AiSite | None = None
     importer: ImporterSite | None = None
     desk: DeskSite
     audit: AuditSite | None = None
+
+    def parts(self) -> dict[str, BaseModel]:
+        """Return what each system, and the desk, is described with, by its name."""
+        known = {
+            "his": self.his,
+            "ris": self.ris,
+            "pacs": self.pacs,
+            "engine": self.engine,
+            "archive": self.archive,
+            "ai": self.ai,
+            "importer": self.importer,
+            "audit": self.audit,
+            "desk": self.desk,
+        }
+        return {
+            **{name: part for name, part in known.items() if part is not None},
+            **{part.name: part for part in self.modalities},
+            **{part.name: part for part in self.workstations},
+        }
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> Self:
@@ -164,21 +216,21 @@ class Site(_Part):
 
     def _unique(self) -> dict[str, list[str]]:
         """Return what no two systems may share."""
-        dicom: list[_DicomSite] = [self.ris, self.pacs, self.desk, *self.modalities]
-        dicom += [self.importer] if self.importer else []
-        hl7: list[HisSite | RisSite | PacsSite | EngineSite] = [self.his, self.ris, self.pacs]
-        if self.engine is not None:
-            hl7.append(self.engine)
-        syslog = [self.audit] if self.audit is not None else []
-        systems = ["his", "ris", "pacs", "engine", "importer", "audit", "desk"]
+        parts = self.parts().values()
+        names = ["his", "ris", "pacs", "engine", "archive", "ai", "importer", "audit", "desk"]
         return {
-            "name": [*systems, *(part.name for part in self.modalities)],
-            "AE title": [part.ae_title for part in dicom],
-            "HL7 application": [part.application for part in hl7],
+            "name": [
+                *names,
+                *(part.name for part in self.modalities),
+                *(part.name for part in self.workstations),
+            ],
+            "AE title": [part.ae_title for part in parts if hasattr(part, "ae_title")],
+            "HL7 application": [part.application for part in parts if hasattr(part, "application")],
             "address": [
-                *(f"{part.host}:{part.dicom_port}" for part in dicom),
-                *(f"{part.host}:{part.hl7_port}" for part in hl7),
-                *(f"{part.host}:{part.syslog_port}" for part in syslog),
+                f"{part.host}:{getattr(part, port)}"  # type: ignore[attr-defined]
+                for part in parts
+                for port in PORTS
+                if hasattr(part, port)
             ],
         }
 

@@ -25,6 +25,7 @@ EXAM_KEYS = (
     "sop_uid",
     "commitment_uid",
 )
+_PROTOCOLS = {"hl7": "HL7", "http": "HTTP"}
 _KEYS_OF_ONE_EXAM = tuple(name for name in EXAM_KEYS if name != "visit")
 
 
@@ -39,7 +40,7 @@ class Step:
     sender, receiver : str
         The systems, as in the first message: where it began, and how far it came.
     protocol : str
-        ``"HL7"`` or ``"DICOM"``.
+        ``"HL7"``, ``"DICOM"`` or ``"HTTP"``.
     messages : int
         How many requests were made; one that is passed on is still one.
     outcome : str
@@ -238,7 +239,7 @@ def _step(transaction: str, events: list[Event]) -> Step:
         name=ihe.NAMES.get(transaction, ""),
         sender=way[0],
         receiver=way[-1],
-        protocol="HL7" if first.kind == "hl7" else "DICOM",
+        protocol=_PROTOCOLS.get(first.kind, "DICOM"),
         messages=len(begun),
         outcome=_outcome(answers),
         time=first.hospital_time,

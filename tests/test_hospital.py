@@ -363,7 +363,7 @@ def test_a_taken_port_of_the_desk_is_told_when_it_is_needed(taken_port: int) -> 
             hospital.tools.movescu(str(dcmread(THORAX).StudyInstanceUID))
 
 
-@pytest.mark.parametrize("ports", [{"pacs.http": 8080}, {"pacs.dicom": 70000}, {"pacs.dicom": -1}])
+@pytest.mark.parametrize("ports", [{"pacs.gopher": 70}, {"pacs.dicom": 70000}, {"pacs.dicom": -1}])
 def test_a_place_or_port_that_cannot_be_is_refused(ports: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError):
         Hospital(ports=ports)

@@ -42,7 +42,9 @@ def program(clinic: Hospital, peer: Peer) -> Program:
     """Run a program against a system; return what it said, or fail with it."""
 
     def run(name: str, *arguments: str | Path, system: str = "pacs", title: str = "TOOLS") -> str:
-        place = next(e for e in clinic.endpoints() if e.system == system and e.protocol != "mllp")
+        place = next(
+            e for e in clinic.endpoints() if e.system == system and e.protocol in ("dicom", "mwl")
+        )
         called = ["-aet", title, "-aec", place.title, place.local.host, str(place.local.port)]
         return execute([str(peer(name)), *called, *map(str, arguments)])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import Any
 
 from labsim.clock import Clock
 from labsim.database import Database
+from labsim.errors import NotFound
 from labsim.journal import Journal
 from labsim.table import Table
 from labsim.wire.background import BackgroundLoop
-from labsim.wire.network import Address, Network
+from labsim.wire.network import LOOPBACK, Address, Network
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Endpoint:
     system : str
         Its name.
     protocol : str
-        ``"dicom"``, ``"mwl"`` (a worklist), ``"mllp"`` or ``"syslog"``.
+        ``"dicom"``, ``"mwl"`` (a worklist), ``"mllp"``, ``"dicomweb"``,
+        ``"metrics"`` or ``"syslog"``.
     address : Address
         Host and port in the hospital.
     local : Address
@@ -72,6 +74,40 @@ class Endpoint:
     address: Address
     local: Address
     title: str
+
+
+@dataclass
+class Service:
+    """What a system listens with; it can be stopped and started while the system runs.
+
+    Parameters
+    ----------
+    protocol : str
+        As in `Endpoint`.
+    address : Address
+        Host and port in the hospital.
+    title : str
+        AE title, or application.
+    listen : callable
+        Takes a loopback port, 0 for any, begins to listen and returns the port.
+    close : callable
+        Ends listening and the conversations that are open.
+    port : int
+        The loopback port, which it keeps when it is started again.
+    place : str
+        Under which name that port is asked for.
+    running : bool
+        Whether it listens.
+    """
+
+    protocol: str
+    address: Address
+    title: str
+    listen: Callable[[int], int]
+    close: Callable[[], None]
+    port: int
+    place: str
+    running: bool = False
 
 
 class System(ABC):
@@ -94,12 +130,16 @@ class System(ABC):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.db = Database(self.folder / f"{name}.sqlite", schema)
         self.worker = ThreadPoolExecutor(1, thread_name_prefix=f"{name}-worker")
-        self._endpoints: list[Endpoint] = []
+        self._services: list[Service] = []
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
         """Where it listens."""
-        return tuple(self._endpoints)
+        return tuple(
+            Endpoint(self.name, s.protocol, s.address, Address(LOOPBACK, s.port), s.title)
+            for s in self._services
+            if s.running
+        )
 
     @abstractmethod
     def start(self) -> None:
@@ -109,7 +149,8 @@ class System(ABC):
         """Take up work that was waiting when the system stopped; all others are up now."""
 
     def stop(self) -> None:
-        """Finish the background work at hand and close the files."""
+        """Stop listening, finish the background work at hand and close the files."""
+        self._close_services()
         self.worker.shutdown(cancel_futures=True)
         self.db.close()
 
@@ -139,19 +180,100 @@ class System(ABC):
         """Write a change of this system's own state into the journal."""
         self.facility.journal.record(self.name, kind, summary, keys=keys)
 
-    def published(self, protocol: str, address: Address, local_port: int, title: str) -> None:
-        """Make a listening port known to the network."""
-        network = self.facility.network
-        network.publish(address, local_port, self.name)
-        endpoint = Endpoint(self.name, protocol, address, network.resolve(address), title)
-        self._endpoints.append(endpoint)
+    # Services
 
-    def fixed_port(self, protocol: str) -> int:
-        """Return the loopback port that was asked for, 0 if any will do."""
-        return self.facility.ports.get(f"{self.name}.{protocol}", 0)
+    def listening(self) -> Sequence[Service]:
+        """Return what the system listens with, running or not."""
+        return tuple(self._services)
+
+    def services(self) -> Table:
+        """Return what the system listens with, and whether it does."""
+        rows = [
+            (s.protocol, str(s.address), s.title, "running" if s.running else "stopped")
+            for s in self._services
+        ]
+        return Table(("service", "address", "title", "state"), rows, f"Services of {self.name}")
+
+    def start_service(self, protocol: str) -> None:
+        """Listen again with a service that was stopped.
+
+        Raises
+        ------
+        NotFound
+            If the system has none of that protocol.
+        PortTaken
+            If another program has taken its port meanwhile.
+        """
+        service = self._service(protocol)
+        if not service.running:
+            self._open_service(service)
+            self.note(f"service {protocol} started")
+
+    def stop_service(self, protocol: str) -> None:
+        """Stop listening with a service; the system itself runs on.
+
+        Raises
+        ------
+        NotFound
+            If the system has none of that protocol.
+        """
+        service = self._service(protocol)
+        if service.running:
+            self._close_service(service)
+            self.note(f"service {protocol} stopped")
+
+    def serve(
+        self,
+        protocol: str,
+        address: Address,
+        title: str,
+        listen: Callable[[int], int],
+        close: Callable[[], None],
+        *,
+        place: str = "",
+    ) -> None:
+        """Begin to listen, and let the network know.
+
+        Parameters
+        ----------
+        protocol, address, title, listen, close
+            As in `Service`.
+        place : str
+            Under which name a fixed loopback port is asked for; the protocol if left out.
+        """
+        place = place or protocol
+        port = self.facility.ports.get(f"{self.name}.{place}", 0)
+        service = Service(protocol, address, title, listen, close, port, place)
+        self._services.append(service)
+        self._open_service(service)
+
+    def _open_service(self, service: Service) -> None:
+        service.port = service.listen(service.port)
+        service.running = True
+        self.facility.network.publish(service.address, service.port, self.name)
+
+    def _close_service(self, service: Service) -> None:
+        # First the way there, so that nobody is led to a port that another program may get.
+        self.facility.network.withdraw(service.address)
+        service.running = False
+        service.close()
+
+    def _service(self, protocol: str) -> Service:
+        for service in self._services:
+            if service.protocol == protocol:
+                return service
+        known = ", ".join(service.protocol for service in self._services)
+        raise NotFound(f"{self.name} has no service {protocol!r}.", f"It has {known}.")
+
+    def _close_services(self) -> None:
+        """End every service for good."""
+        for service in self._services:
+            if service.running:
+                self._close_service(service)
+        self._services.clear()
 
     def __repr__(self) -> str:
-        places = ", ".join(f"{e.title} {e.address} ({e.protocol})" for e in self._endpoints)
+        places = ", ".join(f"{e.title} {e.address} ({e.protocol})" for e in self.endpoints)
         return f"{self.name}: {places}" if places else self.name
 
     def now(self) -> str:

@@ -13,7 +13,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from labsim.hospital import Hospital
 from labsim.transcript import Step, Transcript
-from labsim.widgets.picture import BLUE, VERMILION, Picture
+from labsim.widgets.picture import BLUE, GREEN, VERMILION, Picture
 from labsim.wire.network import Address
 
 Place = tuple[float, float]
@@ -34,9 +34,10 @@ _PLACES: Mapping[str, Place] = {
 # With an engine, it stands where the messages meet.
 _PLACES_WITH_ENGINE = {**_PLACES, "engine": (4.3, 3.1), "ris": (8.6, 3.1)}
 _SCANNERS = "scanners"
-_STYLE: Mapping[str, tuple[str, Literal["-", "--"]]] = {
+_STYLE: Mapping[str, tuple[str, Literal["-", "--", ":"]]] = {
     "HL7": (BLUE, "-"),
     "DICOM": (VERMILION, "--"),
+    "HTTP": (GREEN, ":"),
 }
 _WIDTH, _HEIGHT = 2.5, 0.78
 

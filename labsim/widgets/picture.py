@@ -10,7 +10,7 @@ from io import BytesIO
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette: told apart with every kind of colour vision.
-BLUE, VERMILION = "#0072B2", "#D55E00"
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
 @dataclass(frozen=True)

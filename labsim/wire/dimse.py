@@ -118,10 +118,10 @@ class DicomNode:
         self,
         contexts: Sequence[PresentationContext],
         handlers: Handlers,
+        port: int = 0,
         *,
         services: Mapping[type, Service] | None = None,
         admit: Admission | None = None,
-        port: int = 0,
     ) -> int:
         """Answer associations.
 
@@ -132,13 +132,13 @@ class DicomNode:
         handlers : sequence of (event, callable)
             What answers each DIMSE request. A handler that raises is answered
             with 0x0110 Processing failure and journaled.
+        port : int
+            Loopback port, 0 for a free one.
         services : mapping, optional
             What answers the requests of a kind, such as ``C_MOVE``, in the
             place of pynetdicom's own service.
         admit : callable, optional
             Decides on a `Call`; returns None or what to reject it with.
-        port : int
-            Loopback port, 0 for a free one.
 
         Returns
         -------

@@ -30,23 +30,41 @@ class Address:
         return f"{self.host}:{self.port}"
 
 
-class Network:
-    """The table of who listens where, and the names of connections."""
+class _Tables:
+    """What all views of one network share."""
 
     def __init__(self) -> None:
-        self._local: dict[Address, Address] = {}
-        self._systems: dict[Address, str] = {}
-        self._callers: dict[int, str] = {}
-        self._connections: dict[tuple[int, int], tuple[str, str]] = {}
-        self._count = 0
-        self._lock = threading.Lock()
+        self.local: dict[Address, Address] = {}
+        self.systems: dict[Address, str] = {}
+        self.callers: dict[int, str] = {}
+        self.connections: dict[tuple[int, int], tuple[str, str]] = {}
+        self.count = 0
+        self.lock = threading.Lock()
+
+
+class Network:
+    """The table of who listens where, and the names of connections.
+
+    Attributes
+    ----------
+    host : str
+        From where it is seen; empty for the view from nowhere in particular.
+    """
+
+    def __init__(self, host: str = "", tables: _Tables | None = None) -> None:
+        self.host = host
+        self._tables = tables or _Tables()
+
+    def seen_from(self, host: str) -> Network:
+        """Return the same network as one of its hosts sees it."""
+        return Network(host, self._tables)
 
     def publish(self, address: Address, local_port: int, system: str = "") -> None:
         """Let `address` lead to a loopback port, and say which system listens there."""
-        with self._lock:
-            self._local[address] = Address(LOOPBACK, local_port)
+        with self._tables.lock:
+            self._tables.local[address] = Address(LOOPBACK, local_port)
             if system:
-                self._systems[address] = system
+                self._tables.systems[address] = system
 
     def system_at(self, address: Address) -> str:
         """Return the system that listens, or listened, at an address; else its host name.
@@ -55,8 +73,8 @@ class Network:
         """
         if is_loopback(address):
             return ""
-        with self._lock:
-            return self._systems.get(address, address.host)
+        with self._tables.lock:
+            return self._tables.systems.get(address, address.host)
 
     def calls(self, local_port: int, system: str) -> None:
         """Say whose the outgoing connection from a loopback port is.
@@ -64,28 +82,28 @@ class Network:
         Behind every host stands the same loopback address, so the port is all
         that the called system can tell its callers apart by.
         """
-        with self._lock:
-            self._callers[local_port] = system
+        with self._tables.lock:
+            self._tables.callers[local_port] = system
 
     def hung_up(self, local_port: int) -> None:
         """Forget the outgoing connection from a loopback port."""
-        with self._lock:
-            self._callers.pop(local_port, None)
+        with self._tables.lock:
+            self._tables.callers.pop(local_port, None)
 
     def caller(self, local_port: int) -> str:
         """Return whose connection comes from a loopback port, empty for one from outside."""
-        with self._lock:
-            return self._callers.get(local_port, "")
+        with self._tables.lock:
+            return self._tables.callers.get(local_port, "")
 
     def withdraw(self, address: Address) -> None:
         """Let `address` lead nowhere again."""
-        with self._lock:
-            self._local.pop(address, None)
+        with self._tables.lock:
+            self._tables.local.pop(address, None)
 
     def published(self) -> Mapping[Address, Address]:
         """Return the whole table, hospital address to loopback address."""
-        with self._lock:
-            return dict(self._local)
+        with self._tables.lock:
+            return dict(self._tables.local)
 
     def resolve(self, address: Address) -> Address:
         """Return the loopback address behind a hospital address.
@@ -126,20 +144,20 @@ class Network:
             outside of the hospital.
         """
         ports = (caller_port, called_port)
-        with self._lock:
-            name, first = self._connections.pop(ports, ("", end))
+        with self._tables.lock:
+            name, first = self._tables.connections.pop(ports, ("", end))
             if first == end:
-                self._count += 1
-                name = f"{caller_port}-{called_port}-{self._count}"
-                self._connections[ports] = name, end
+                self._tables.count += 1
+                name = f"{caller_port}-{called_port}-{self._tables.count}"
+                self._tables.connections[ports] = name, end
             return name
 
     def disconnected(self, name: str) -> None:
         """Forget a connection whose other end has not asked for its name."""
-        with self._lock:
-            self._connections = {
-                ports: known for ports, known in self._connections.items() if known[0] != name
-            }
+        with self._tables.lock:
+            connections = self._tables.connections
+            for ports in [ports for ports, known in connections.items() if known[0] == name]:
+                del connections[ports]
 
 
 def is_loopback(address: Address) -> bool:

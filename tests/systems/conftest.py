@@ -44,7 +44,9 @@ def dial() -> Callable[..., AbstractContextManager[Association]]:
         roles: tuple[Any, ...] = (),
         handlers: tuple[Any, ...] = (),
     ) -> Iterator[Association]:
-        place = next(e for e in hospital.endpoints() if e.system == system and e.protocol != "mllp")
+        place = next(
+            e for e in hospital.endpoints() if e.system == system and e.protocol in ("dicom", "mwl")
+        )
         entity = AE(ae_title=calling)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 5
         association = entity.associate(

@@ -113,12 +113,12 @@ class AuditRepository(System):
 
     def start(self) -> None:
         """Listen for syslog, by TCP and by UDP."""
-        port = self._syslog.listen(self.fixed_port("syslog"))
-        self.published("syslog", Address(self._own.host, self._own.syslog_port), port, "AUDIT")
+        address = Address(self._own.host, self._own.syslog_port)
+        self.serve("syslog", address, "AUDIT", self._syslog.listen, self._syslog.close)
 
     def stop(self) -> None:
         """Stop listening; what was read is on disk."""
-        self._syslog.close()
+        self._close_services()
         super().stop()
 
     def search(

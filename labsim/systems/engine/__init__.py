@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from labsim.errors import ConfigurationError, Hl7Error, NotFound
@@ -59,9 +60,9 @@ class Engine(System):
 
     def start(self) -> None:
         """Listen for the messages of every channel."""
-        port = self._hl7.listen(self._intake, self.fixed_port("mllp"))
         address = Address(self._own.host, self._own.hl7_port)
-        self.published("mllp", address, port, self._own.application)
+        listen = partial(self._hl7.listen, self._intake)
+        self.serve("mllp", address, self._own.application, listen, self._hl7.close)
 
     def resume(self) -> None:
         """Send what waits, now that its receivers are up."""
@@ -69,7 +70,7 @@ class Engine(System):
 
     def stop(self) -> None:
         """Stop listening and sending; what waits is on disk."""
-        self._hl7.close()
+        self._close_services()
         for queue in self._queues.values():
             queue.stop()
         super().stop()

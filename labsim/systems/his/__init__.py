@@ -6,6 +6,8 @@ results (Result Receiver of Results Distribution).
 
 from __future__ import annotations
 
+from functools import partial
+
 from labsim.site import Site
 from labsim.systems.audit.trail import AuditTrail
 from labsim.systems.facility import Facility
@@ -32,16 +34,15 @@ class His(Chart):
 
     def start(self) -> None:
         """Listen for results, and for what becomes of orders."""
-        port = self._hl7.listen(
-            {
-                "ORU^R01": Taken("RAD-128", self._take_result),
-                "ORM^O01": Taken("RAD-3", self._take_filler),
-                "OMG^O19": Taken("RAD-3", self._take_filler),
-            },
-            self.fixed_port("mllp"),
-        )
-        address = Address(self._site.his.host, self._site.his.hl7_port)
-        self.published("mllp", address, port, self._site.his.application)
+        takes = {
+            "ORU^R01": Taken("RAD-128", self._take_result),
+            "ORM^O01": Taken("RAD-3", self._take_filler),
+            "OMG^O19": Taken("RAD-3", self._take_filler),
+        }
+        own = self._site.his
+        listen = partial(self._hl7.listen, takes)
+        address = Address(own.host, own.hl7_port)
+        self.serve("mllp", address, own.application, listen, self._hl7.close)
         self.trail.application(started=True)
 
     def resume(self) -> None:
@@ -51,8 +52,8 @@ class His(Chart):
 
     def stop(self) -> None:
         """Stop listening and sending."""
-        self._hl7.close()
-        if self._endpoints:
+        if self._services:
+            self._close_services()
             self.trail.application(started=False)
         self.trail.close()
         super().stop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -80,17 +81,17 @@ class Importer(System):
 
     def start(self) -> None:
         """Listen for C-ECHO."""
-        port = self._dicom.listen(
+        listen = partial(
+            self._dicom.listen,
             [build_context(VERIFICATION)],
             [(evt.EVT_C_ECHO, lambda event: 0x0000)],
-            port=self.fixed_port("dicom"),
         )
         address = Address(self._own.host, self._own.dicom_port)
-        self.published("dicom", address, port, self.ae_title)
+        self.serve("dicom", address, self.ae_title, listen, self._dicom.close)
 
     def stop(self) -> None:
         """Stop listening; what waits stays on disk."""
-        self._dicom.close()
+        self._close_services()
         super().stop()
 
     # Configuration

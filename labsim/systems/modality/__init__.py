@@ -5,6 +5,8 @@ IHE actor: Acquisition Modality.
 
 from __future__ import annotations
 
+from functools import partial
+
 from pynetdicom import build_context, evt
 
 from labsim.sop_classes import VERIFICATION
@@ -33,16 +35,16 @@ class Modality(Performing, Committing, Console):
 
     def start(self) -> None:
         """Listen for C-ECHO and for the results of storage commitment."""
-        port = self._dicom.listen(
+        listen = partial(
+            self._dicom.listen,
             [build_context(VERIFICATION), commitment_user()],
             [
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
                 (evt.EVT_N_EVENT_REPORT, self._commitment_reported),
             ],
-            port=self.fixed_port("dicom"),
         )
         address = Address(self._own.host, self._own.dicom_port)
-        self.published("dicom", address, port, self.ae_title)
+        self.serve("dicom", address, self.ae_title, listen, self._dicom.close)
 
     def resume(self) -> None:
         """Try again, as often as configured, to send what waited at the last stop."""
@@ -50,5 +52,5 @@ class Modality(Performing, Committing, Console):
 
     def stop(self) -> None:
         """Stop listening; images that were not sent stay on the scanner's disk."""
-        self._dicom.close()
+        self._close_services()
         super().stop()

@@ -5,8 +5,8 @@ IHE actors: Image Manager, Image Archive, Portable Media Creator.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -17,7 +17,7 @@ from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import LabError
 from labsim.media.creator import Disc
-from labsim.site import DeskSite, ImporterSite, ModalitySite, RisSite, Site
+from labsim.site import DeskSite, ImporterSite, ModalitySite, PacsSite, RisSite, Site
 from labsim.sop_classes import (
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
@@ -86,15 +86,22 @@ class Pacs(Operated, Stewardship):
     Parameters
     ----------
     site : Site
-        Its own entry, and whom it knows at first: the scanners, the RIS and the desk.
+        Whom it knows at first: the scanners, the RIS and the desk.
     facility : Facility
         What it shares with the others.
+    own : PacsSite, optional
+        Its own entry in the site; the PACS's if left out.
+    name : str
+        Its name in the hospital.
     """
 
-    def __init__(self, site: Site, facility: Facility) -> None:
-        super().__init__("pacs", facility, _SCHEMA)
+    def __init__(
+        self, site: Site, facility: Facility, own: PacsSite | None = None, name: str = "pacs"
+    ) -> None:
+        super().__init__(name, facility, _SCHEMA)
         self._site = site
-        self._dicom = DicomNode(self.name, site.pacs.ae_title, facility.journal, facility.network)
+        self._own = own = own or site.pacs
+        self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
         self._hl7 = MllpEndpoint(
             self.name, facility.journal, facility.clock, facility.network, facility.loop
         )
@@ -113,14 +120,14 @@ class Pacs(Operated, Stewardship):
         parts = (self._index, self._files, self._entities)
         self._storing = Storing(self, *parts, self._settings)
         self.visibility = Visibility(self.db, self._index, self._entities)
-        sending = Sending(self._files, Overlay(self.db, site.pacs.ae_title))
+        sending = Sending(self._files, Overlay(self.db, own.ae_title))
         self._retrieving = Retrieving(
             *(self, self._dicom, self.visibility, self._entities, self._settings, sending)
         )
         self._exporting = Exporting(self, self.visibility.index(""), sending.dataset)
-        self._steward(site.pacs.ae_title, self._dicom, *parts, self._storing, sending)
+        self._steward(own.ae_title, self._dicom, *parts, self._storing, sending)
         self._reconciling = Reconciling(self, self._corrections, self._storing)
-        self.operate(site, *parts, self._storing, self._queue, self.visibility.index)
+        self.operate(site, own, *parts, self._storing, self._queue, self.visibility.index)
         for guarded in (self.routes, self.prefetch, self.qc, self.visibility):
             guarded.access = self.access
         self._retrieving.fetch = self.storage.fetched
@@ -130,9 +137,10 @@ class Pacs(Operated, Stewardship):
 
     def start(self) -> None:
         """Listen for DICOM associations and for HL7 orders and updates."""
-        own = self._site.pacs
+        own = self._own
         retrieve = RetrieveService(self._dicom, self._retrieving.retrieve)
-        port = self._dicom.listen(
+        answer = partial(
+            self._dicom.listen,
             supported_contexts(),
             [
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
@@ -144,19 +152,18 @@ class Pacs(Operated, Stewardship):
             ],
             services={C_MOVE: retrieve, C_GET: retrieve},
             admit=self._admit,
-            port=self.fixed_port("dicom"),
         )
-        self.published("dicom", Address(own.host, own.dicom_port), port, own.ae_title)
-        port = self._hl7.listen(
-            {
-                "ORM^O01": Taken("RAD-4", self._take_order),
-                "OMI^O23": Taken("RAD-4", self._take_order),
-                **{kind: Taken("RAD-12", self._take_update) for kind in UPDATES},
-                "ADT^A40": Taken("RAD-12", self._take_merge),
-            },
-            self.fixed_port("mllp"),
-        )
-        self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
+        place = Address(own.host, own.dicom_port)
+        self.serve("dicom", place, own.ae_title, answer, self._dicom.close)
+        takes = {
+            "ORM^O01": Taken("RAD-4", self._take_order),
+            "OMI^O23": Taken("RAD-4", self._take_order),
+            **{kind: Taken("RAD-12", self._take_update) for kind in UPDATES},
+            "ADT^A40": Taken("RAD-12", self._take_merge),
+        }
+        place = Address(own.host, own.hl7_port)
+        listen = partial(self._hl7.listen, takes)
+        self.serve("mllp", place, own.application, listen, self._hl7.close)
         self.trail.application(started=True)
 
     def resume(self) -> None:
@@ -169,13 +176,12 @@ class Pacs(Operated, Stewardship):
     def stop(self) -> None:
         """Stop listening; what was acknowledged is on disk."""
         self._queue.halt()
-        self._dicom.close()
-        self._hl7.close()
+        ran = bool(self._services)
+        self._close_services()
         self._queue.close()
         self.visibility.close()
-        if self._endpoints:
+        if ran:
             self.trail.application(started=False)
-            self._endpoints.clear()
         self.trail.close()
         super().stop()
 
@@ -524,7 +530,7 @@ class Pacs(Operated, Stewardship):
         self.note(f"patient {patient.patient_id} {text}", patient_id=patient.patient_id)
 
 
-@functools.cache
+@cache
 def supported_contexts() -> list[PresentationContext]:
     """Return every storage class in every transfer syntax, and the other services."""
     # pynetdicom takes the first of these that the caller proposes.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labsim.errors import ConfigurationError
-from labsim.site import Site
+from labsim.site import PacsSite, Site
 from labsim.systems.audit.trail import AuditTrail
 from labsim.systems.facility import System
 from labsim.systems.pacs import backup, removal, repairing, retention, storage_policy, users
@@ -53,6 +53,7 @@ class Operated(System):
     def operate(
         self,
         site: Site,
+        own: PacsSite,
         index: Index,
         files: FileStore,
         entities: Entities,
@@ -61,7 +62,6 @@ class Operated(System):
         seen: Callable[[str], Index],
     ) -> None:
         """Build it all upon the parts of the archive; `seen` is the index as a caller sees it."""
-        own = site.pacs
         self.trail = AuditTrail(self, site.audit, ae_title=own.ae_title, host=own.host)
         self.auditing = Auditing(self, self.trail, seen, entities)
         self.access = Access(self, Accounts(self.db), self.trail)

@@ -7,6 +7,7 @@ Step Manager, Report Creator, Report Manager.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from pydicom.dataset import Dataset
 from pynetdicom import build_context, evt
@@ -51,9 +52,11 @@ class Ris(Intake, Performed, Reporting):
     def start(self) -> None:
         """Listen for orders, worklist queries and performed procedure steps."""
         own = self._site.ris
-        port = self._hl7.listen(self._taken(), self.fixed_port("mllp"))
-        self.published("mllp", Address(own.host, own.hl7_port), port, own.application)
-        port = self._dicom.listen(
+        address = Address(own.host, own.hl7_port)
+        listen = partial(self._hl7.listen, self._taken())
+        self.serve("mllp", address, own.application, listen, self._hl7.close)
+        answer = partial(
+            self._dicom.listen,
             [
                 build_context(uid)
                 for uid in (
@@ -68,9 +71,9 @@ class Ris(Intake, Performed, Reporting):
                 (evt.EVT_N_CREATE, self._steps.created),
                 (evt.EVT_N_SET, self._step_changed),
             ],
-            port=self.fixed_port("dicom"),
         )
-        self.published("mwl", Address(own.host, own.dicom_port), port, own.ae_title)
+        address = Address(own.host, own.dicom_port)
+        self.serve("mwl", address, own.ae_title, answer, self._dicom.close, place="dicom")
 
     def resume(self) -> None:
         """Send what waited."""
@@ -79,8 +82,7 @@ class Ris(Intake, Performed, Reporting):
 
     def stop(self) -> None:
         """Stop listening and sending."""
-        self._hl7.close()
-        self._dicom.close()
+        self._close_services()
         super().stop()
 
     def performed_steps(self) -> Table:

@@ -1,0 +1,55 @@
+"""Which systems a site has, and how each is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from labsim.site import Site
+from labsim.systems.audit import AuditRepository
+from labsim.systems.engine import Engine
+from labsim.systems.facility import Facility, System
+from labsim.systems.his import His
+from labsim.systems.importer import Importer
+from labsim.systems.modality import Modality
+from labsim.systems.pacs import Pacs
+from labsim.systems.ris import Ris
+
+Maker = Callable[[Facility], System]
+
+
+def makers(site: Site) -> dict[str, Maker]:
+    """Return what makes each system of a site, by its name, in the order of their start.
+
+    Parameters
+    ----------
+    site : Site
+        Which systems there are.
+
+    Returns
+    -------
+    dict of str to callable
+        Each takes the hospital's facility and returns the system, which sees
+        the network from its own host.
+    """
+    made: dict[str, Maker] = {}
+    if site.audit is not None:
+        # First, and so stopped last: the others report their own end to it.
+        made["audit"] = partial(AuditRepository, site.audit)
+    if site.engine is not None:
+        made["engine"] = partial(Engine, site)
+    made["his"] = partial(His, site)
+    made["ris"] = partial(Ris, site)
+    made["pacs"] = partial(Pacs, site)
+    for own in site.modalities:
+        made[own.name] = partial(Modality, site, own)
+    if site.importer is not None:
+        made["importer"] = partial(Importer, site, site.importer)
+    parts = site.parts()
+    return {name: partial(_on_its_host, parts[name], maker) for name, maker in made.items()}
+
+
+def _on_its_host(part: Any, maker: Maker, facility: Facility) -> System:
+    return maker(replace(facility, network=facility.network.seen_from(part.host)))
