@@ -48,7 +48,7 @@ def test_stopping_twice_is_stopping_once_and_the_journal_says_so(hospital: Hospi
 
 
 def test_a_service_that_is_not_there_is_named(hospital: Hospital) -> None:
-    with pytest.raises(NotFound, match="ris has no service 'gopher'.*mllp, mwl"):
+    with pytest.raises(NotFound, match=r"ris has no service 'gopher'.*mllp, mwl"):
         hospital.ris.stop_service("gopher")
 
 
