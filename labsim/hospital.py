@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from labsim.day import Day, run_day
 from labsim.errors import ConfigurationError, LabError
 from labsim.exam import Exam
 from labsim.journal import Event, Journal
+from labsim.recovery import Down, Recovery, recover_pacs
 from labsim.site import PORTS, Site
 from labsim.state_folder import make_folder, take, temporary_folder
 from labsim.systems.audit import AuditRepository
@@ -134,6 +136,7 @@ class Hospital:
             opened.callback(self._loop.close)
             self.network = Network()
             self.systems: dict[str, System] = {}
+            self._down: dict[str, Down] = {}
             self._build(opened)
             self._opened = opened.pop_all()
         self.running = True
@@ -477,17 +480,114 @@ class Hospital:
         LabError
             If the hospital has no such system.
         """
-        old = self._system(name, System)  # type: ignore[type-abstract]
-        ports = {f"{name}.{service.place}": service.port for service in old.listening()}
-        facility = replace(self._facility, ports={**self._ports, **ports})
-        old.stop()
+        self.take_down(name)
         meanwhile()
-        new = self._makers[name](facility)
+        return self.bring_up(name)
+
+    def take_down(self, name: str) -> System:
+        """Stop one system; the others run on, and who calls it hears that nobody is there.
+
+        Parameters
+        ----------
+        name : str
+            Which system.
+
+        Returns
+        -------
+        System
+            As it was; its folder stays.
+
+        Raises
+        ------
+        LabError
+            If the hospital has no such system, or it is down already.
+        """
+        old = self._system(name, System)  # type: ignore[type-abstract]
+        self._down[name] = Down.of(old)
+        old.stop()
+        del self.systems[name]
+        self.journal.record(name, "state", f"{name} is down")
+        return old
+
+    def bring_up(self, name: str, *, host: str = "") -> System:
+        """Start a system that was taken down, from its folder and on its loopback ports.
+
+        Parameters
+        ----------
+        name : str
+            Which system.
+        host : str
+            Another host to run on; then its old host's name leads there, as
+            when an alias in the name service is changed. It holds until the
+            hospital stops.
+
+        Returns
+        -------
+        System
+            As it runs now.
+
+        Raises
+        ------
+        LabError
+            If it is not down, or cannot be moved.
+        """
+        if name not in self._down:
+            raise LabError(f"{name} is not down.", "hospital.take_down(…) stops a system.")
+        facility = replace(self._facility, ports={**self._ports, **self._down[name].ports})
+        new = self._maker(name, host)(facility)
         self._opened.callback(new.stop)
-        self.systems[name] = new
+        running = {**self.systems, name: new}
+        self.systems = {each: running[each] for each in self._makers if each in running}
         new.start()
+        del self._down[name]
         new.resume()
+        self.journal.record(name, "state", f"{name} is up" + (f" on {host}" if host else ""))
         return new
+
+    def lose(self, name: str) -> None:
+        """Lose a system with its disk, as to fire or to ransomware: nothing of it is left.
+
+        Raises
+        ------
+        LabError
+            If the hospital has no such system, or it is down already.
+        """
+        shutil.rmtree(self.take_down(name).folder)
+
+    def recover_pacs(
+        self, folder: Path | str, snapshot: int | None = None, *, host: str = ""
+    ) -> Recovery:
+        """Bring a PACS that is down back from a backup, and measure what that took.
+
+        Parameters
+        ----------
+        folder : Path or str
+            Where `Pacs.backup` wrote.
+        snapshot : int, optional
+            Which one; the last if left out.
+        host : str
+            A new host for it; the old one if left out.
+
+        Returns
+        -------
+        Recovery
+            How much was lost (against the recovery point objective) and how
+            long the archive was away (against the recovery time objective).
+
+        Raises
+        ------
+        ConfigurationError
+            If the backup is damaged or another hospital's.
+        LabError
+            If the PACS runs.
+        NotFound
+            If there is no backup.
+        """
+        self._require_running()
+        down = self._down.get("pacs")
+        if down is None:
+            raise LabError("The PACS runs.", "hospital.restore_pacs(…) restores one that runs.")
+        return recover_pacs(self, down, Path(folder).absolute(), snapshot, host)
 
     def __repr__(self) -> str:
         if not self.running:
@@ -537,6 +637,17 @@ class Hospital:
         for system in self.systems.values():
             system.resume()
 
+    def _maker(self, name: str, host: str) -> Maker:
+        """Return what makes a system, on another host if one is named."""
+        if not host:
+            return self._makers[name]
+        part = self.site.parts()[name]
+        if getattr(self.site, name, None) is not part:
+            raise LabError(f"{name} cannot run on another host.", "A server can, a scanner not.")
+        self.network.alias(part.host, host)
+        moved = self.site.model_copy(update={name: part.model_copy(update={"host": host})})
+        return makers(moved)[name]
+
     def _system(self, name: str, kind: type[_S]) -> _S:
         found = self.systems.get(name) if self.running else None
         if not isinstance(found, kind):
@@ -546,6 +657,8 @@ class Hospital:
     def _not_there(self, name: str) -> LabError:
         if not self.running:
             return LabError("The hospital is not running.", "Start it with hospital.start().")
+        if name in self._down:
+            return LabError(f"{name} is down.", f'hospital.bring_up("{name}") starts it.')
         return LabError(f"This hospital has no {name}.", "print(hospital) lists its systems.")
 
     def _require_running(self) -> None:

@@ -38,6 +38,7 @@ class _Tables:
         self.systems: dict[Address, str] = {}
         self.callers: dict[int, str] = {}
         self.connections: dict[tuple[int, int], tuple[str, str]] = {}
+        self.aliases: dict[str, str] = {}
         self.count = 0
         self.lock = threading.Lock()
 
@@ -74,7 +75,8 @@ class Network:
         if is_loopback(address):
             return ""
         with self._tables.lock:
-            return self._tables.systems.get(address, address.host)
+            host = self._tables.aliases.get(address.host, address.host)
+            return self._tables.systems.get(Address(host, address.port), address.host)
 
     def calls(self, local_port: int, system: str) -> None:
         """Say whose the outgoing connection from a loopback port is.
@@ -100,6 +102,11 @@ class Network:
         with self._tables.lock:
             self._tables.local.pop(address, None)
 
+    def alias(self, name: str, host: str) -> None:
+        """Let a host's name lead to another host, as an alias in the name service does."""
+        with self._tables.lock:
+            self._tables.aliases[name] = host
+
     def published(self) -> Mapping[Address, Address]:
         """Return the whole table, hospital address to loopback address."""
         with self._tables.lock:
@@ -119,15 +126,21 @@ class Network:
         if is_loopback(address):
             return address
         table = self.published()
+        with self._tables.lock:
+            address = Address(self._tables.aliases.get(address.host, address.host), address.port)
         if address in table:
             return table[address]
         ports = sorted(known.port for known in table if known.host == address.host)
-        if not ports:
-            hosts = ", ".join(sorted({known.host for known in table}))
-            raise Unreachable(f"No host is called {address.host!r}.", f"The network knows {hosts}.")
+        with self._tables.lock:
+            hosts = {known.host for known in self._tables.systems} | {known.host for known in table}
+        if address.host not in hosts:
+            raise Unreachable(
+                f"No host is called {address.host!r}.",
+                f"The network knows {', '.join(sorted(hosts))}.",
+            )
         raise Unreachable(
             f"Connection to {address} refused: nothing listens on that port.",
-            f"Open ports of {address.host}: {', '.join(map(str, ports))}.",
+            f"Open ports of {address.host}: {', '.join(map(str, ports)) or 'none; is it down?'}.",
         )
 
     def connected(self, caller_port: int, called_port: int, end: str) -> str:

@@ -169,12 +169,14 @@ class Pacs(Operated, Stewardship):
     def resume(self) -> None:
         """Take up what waited: corrections, sending, commitments and audit messages."""
         self.trail.resume()
+        self.backups.start()
         self._take_up()
         for transaction_uid, requested_by, references in commitment.waiting(self.db):
             self.worker.submit(self._report_commitment, transaction_uid, requested_by, references)
 
     def stop(self) -> None:
         """Stop listening; what was acknowledged is on disk."""
+        self.backups.stop()
         self._queue.halt()
         ran = bool(self._services)
         self._close_services()

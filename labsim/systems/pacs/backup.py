@@ -145,6 +145,28 @@ def snapshots(folder: Path) -> list[int]:
     return sorted(int(path.parent.name) for path in found if path.parent.name.isdecimal())
 
 
+def forget_older(folder: Path, keep: int) -> None:
+    """Remove all snapshots but the last ones, and the files that no snapshot names any more.
+
+    Parameters
+    ----------
+    folder : Path
+        A backup folder.
+    keep : int
+        How many snapshots stay.
+    """
+    for number in snapshots(folder)[:-keep]:
+        shutil.rmtree(folder / "snapshots" / f"{number:04d}")
+    named = {
+        kept["sha256"]
+        for number in snapshots(folder)
+        for kept in _open(folder, number)[1]["files"].values()
+    }
+    for path in (folder / "files").glob("*/*.dcm"):
+        if path.stem not in named:
+            path.unlink()
+
+
 def verify(folder: Path, snapshot: int | None = None) -> Table:
     """Read a whole backup, and return what is wrong with it.
 
@@ -229,12 +251,13 @@ def restore(folder: Path, snapshot: int, into: Path, only: Part = "all") -> str:
     place, manifest = _open(folder, snapshot)
     aside = into / "before-restore"
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
+    aside.mkdir(parents=True)  # the folder itself may have been lost
     if only in ("all", "index"):
         for path in list(into.glob("pacs.sqlite*")):  # with its write-ahead log
             path.rename(aside / path.name)
         shutil.copyfile(place / "index.sqlite", into / "pacs.sqlite")
-        _carry_over(aside / "pacs.sqlite", into / "pacs.sqlite")
+        if (aside / "pacs.sqlite").exists():
+            _carry_over(aside / "pacs.sqlite", into / "pacs.sqlite")
     if only in ("all", "files"):
         for name in ("files", "nearline"):
             if (into / name).exists():

@@ -10,11 +10,20 @@ from labsim.errors import ConfigurationError
 from labsim.site import PacsSite, Site
 from labsim.systems.audit.trail import AuditTrail
 from labsim.systems.facility import System
-from labsim.systems.pacs import backup, removal, repairing, retention, storage_policy, users
+from labsim.systems.pacs import (
+    backup,
+    backup_schedule,
+    removal,
+    repairing,
+    retention,
+    storage_policy,
+    users,
+)
 from labsim.systems.pacs.access import Access, Session, needs
 from labsim.systems.pacs.administration import Users
 from labsim.systems.pacs.auditing import Auditing
 from labsim.systems.pacs.backup import Backup, BackupReport
+from labsim.systems.pacs.backup_schedule import BackupSchedule
 from labsim.systems.pacs.entities import Entities
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
@@ -28,7 +37,14 @@ from labsim.systems.pacs.storing import Storing
 from labsim.systems.pacs.users import Accounts
 from labsim.table import Table
 
-SCHEMA = users.SCHEMA + storage_policy.SCHEMA + removal.SCHEMA + retention.SCHEMA + repairing.SCHEMA
+SCHEMA = (
+    backup_schedule.SCHEMA
+    + users.SCHEMA
+    + storage_policy.SCHEMA
+    + removal.SCHEMA
+    + retention.SCHEMA
+    + repairing.SCHEMA
+)
 
 
 class Operated(System):
@@ -48,6 +64,8 @@ class Operated(System):
         Deletes studies; others may be asked before.
     retention : Retention
         How long studies are kept.
+    backups : BackupSchedule
+        Backups by the clock.
     """
 
     def operate(
@@ -70,6 +88,7 @@ class Operated(System):
         self.storage = Storage(self, index, files, self.access, self.trail)
         self.retention = Retention(self, self.access, self.removal, self.storage, self.trail)
         self._backup = Backup(self, files, self.storage)
+        self.backups = BackupSchedule(self, self._save, self.access)
         self._repairing = Repairing(self, self.access, self.trail)
         self._mending = Mending(self, files, self.access, self.storage, self.trail, storing.enter)
         storing.on_stored.append(lambda stored: self.storage.watch())
@@ -154,7 +173,10 @@ class Operated(System):
         ConfigurationError
             If the folder cannot be written.
         """
-        done = self._backup.write(Path(folder))
+        return self._save(Path(folder))
+
+    def _save(self, folder: Path) -> BackupReport:
+        done = self._backup.write(folder)
         self.note(
             f"backup {done.snapshot} to {done.folder}: {done.instances} images, "
             f"{done.copied} files copied, {len(done.problems)} problems"
