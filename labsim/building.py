@@ -16,6 +16,7 @@ from labsim.systems.importer import Importer
 from labsim.systems.modality import Modality
 from labsim.systems.pacs import Pacs
 from labsim.systems.ris import Ris
+from labsim.systems.standby import Standby
 
 Maker = Callable[[Facility], System]
 
@@ -42,6 +43,8 @@ def makers(site: Site) -> dict[str, Maker]:
         made["engine"] = partial(Engine, site)
     made["his"] = partial(His, site)
     made["ris"] = partial(Ris, site)
+    if site.standby is not None:
+        made["standby"] = partial(Standby, site.standby)
     made["pacs"] = partial(Pacs, site)
     for own in site.modalities:
         made[own.name] = partial(Modality, site, own)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from pydicom.dataset import Dataset
 
@@ -32,6 +32,7 @@ from labsim.systems.importer import Importer
 from labsim.systems.modality import Modality
 from labsim.systems.pacs import Pacs, backup
 from labsim.systems.ris import Ris
+from labsim.systems.standby import Standby
 from labsim.table import Table
 from labsim.tools import Tools
 from labsim.wire.association_log import dataset_of
@@ -194,6 +195,11 @@ class Hospital:
     def audit(self) -> AuditRepository:
         """The audit repository, at a site that has one."""
         return self._system("audit", AuditRepository)
+
+    @property
+    def standby(self) -> Standby:
+        """Where a replica of the PACS is kept, at a site that has one."""
+        return self._system("standby", Standby)
 
     @property
     def engine(self) -> Engine:
@@ -544,6 +550,31 @@ class Hospital:
         self.journal.record(name, "state", f"{name} is up" + (f" on {host}" if host else ""))
         return new
 
+    def fail_over(self) -> Recovery:
+        """Let the standby take the place of the PACS, which is taken down if it runs.
+
+        Returns
+        -------
+        Recovery
+            What that cost: what was stored after the last replica is lost.
+
+        Raises
+        ------
+        LabError
+            If there is no standby, or it runs there already.
+        NotFound
+            If no replica has arrived yet.
+        """
+        standby = self._system("standby", Standby)
+        part = self.site.standby
+        assert part is not None, "its system is there"
+        if "pacs" in self.systems:
+            if {e.address.host for e in self.pacs.endpoints} == {part.host}:
+                raise LabError("The PACS runs on the standby already.")
+            backup.sound(standby.replica, None, self.site.issuer)  # before anything is stopped
+            self.take_down("pacs")
+        return self.recover_pacs(standby.replica, host=part.host)
+
     def lose(self, name: str) -> None:
         """Lose a system with its disk, as to fire or to ransomware: nothing of it is left.
 
@@ -639,10 +670,11 @@ class Hospital:
 
     def _maker(self, name: str, host: str) -> Maker:
         """Return what makes a system, on another host if one is named."""
+        part: Any = self.site.parts()[name]
         if not host:
+            self.network.alias(part.host, part.host)  # back home
             return self._makers[name]
-        part = self.site.parts()[name]
-        if getattr(self.site, name, None) is not part:
+        if getattr(self.site, name, "") is not part:
             raise LabError(f"{name} cannot run on another host.", "A server can, a scanner not.")
         self.network.alias(part.host, host)
         moved = self.site.model_copy(update={name: part.model_copy(update={"host": host})})

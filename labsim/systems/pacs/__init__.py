@@ -170,6 +170,7 @@ class Pacs(Operated, Stewardship):
         """Take up what waited: corrections, sending, commitments and audit messages."""
         self.trail.resume()
         self.backups.start()
+        self.replication.start()
         self._take_up()
         for transaction_uid, requested_by, references in commitment.waiting(self.db):
             self.worker.submit(self._report_commitment, transaction_uid, requested_by, references)
@@ -177,6 +178,7 @@ class Pacs(Operated, Stewardship):
     def stop(self) -> None:
         """Stop listening; what was acknowledged is on disk."""
         self.backups.stop()
+        self.replication.stop()
         self._queue.halt()
         ran = bool(self._services)
         self._close_services()

@@ -30,6 +30,7 @@ from labsim.systems.pacs.index import Index
 from labsim.systems.pacs.mending import Choice, Mending
 from labsim.systems.pacs.removal import Removal
 from labsim.systems.pacs.repairing import Repairing
+from labsim.systems.pacs.replication import Replication
 from labsim.systems.pacs.retention import Retention
 from labsim.systems.pacs.send_queue import SendQueue
 from labsim.systems.pacs.storage import Storage
@@ -66,6 +67,8 @@ class Operated(System):
         How long studies are kept.
     backups : BackupSchedule
         Backups by the clock.
+    replication : Replication
+        What keeps the standby up to date.
     """
 
     def operate(
@@ -88,11 +91,16 @@ class Operated(System):
         self.storage = Storage(self, index, files, self.access, self.trail)
         self.retention = Retention(self, self.access, self.removal, self.storage, self.trail)
         self._backup = Backup(self, files, self.storage)
+        self.replication = Replication(self, files, site.standby, own.host)
         self.backups = BackupSchedule(self, self._save, self.access)
         self._repairing = Repairing(self, self.access, self.trail)
         self._mending = Mending(self, files, self.access, self.storage, self.trail, storing.enter)
         storing.on_stored.append(lambda stored: self.storage.watch())
         queue.on_sent.append(self.auditing.forwarded)
+
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Wait for the background work at hand, and for a replica that is on its way."""
+        return super().wait_until_idle(timeout) and self.replication.wait_until_idle(timeout)
 
     # Who is there
 
