@@ -674,7 +674,7 @@ class Hospital:
         if not host:
             self.network.alias(part.host, part.host)  # back home
             return self._makers[name]
-        if getattr(self.site, name, "") is not part:
+        if name not in type(self.site).model_fields:  # one of several scanners
             raise LabError(f"{name} cannot run on another host.", "A server can, a scanner not.")
         self.network.alias(part.host, host)
         moved = self.site.model_copy(update={name: part.model_copy(update={"host": host})})
