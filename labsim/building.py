@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from labsim.site import Site
+from labsim.systems.archive import Archive
 from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
 from labsim.systems.facility import Facility, System
@@ -46,6 +47,8 @@ def makers(site: Site) -> dict[str, Maker]:
     if site.standby is not None:
         made["standby"] = partial(Standby, site.standby)
     made["pacs"] = partial(Pacs, site)
+    if site.archive is not None:
+        made["archive"] = partial(Archive, site)
     for own in site.modalities:
         made[own.name] = partial(Modality, site, own)
     if site.importer is not None:

@@ -24,6 +24,7 @@ from labsim.journal import Event, Journal
 from labsim.recovery import Down, Recovery, recover_pacs
 from labsim.site import PORTS, Site
 from labsim.state_folder import make_folder, take, temporary_folder
+from labsim.systems.archive import Archive
 from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
 from labsim.systems.facility import Endpoint, Facility, System
@@ -185,6 +186,11 @@ class Hospital:
     def pacs(self) -> Pacs:
         """The picture archive."""
         return self._system("pacs", Pacs)
+
+    @property
+    def archive(self) -> Archive:
+        """The vendor neutral archive, at a site that has one."""
+        return self._system("archive", Archive)
 
     @property
     def importer(self) -> Importer:

@@ -1,0 +1,36 @@
+"""Vendor neutral archive: a second store beside the PACS, set up in its own way.
+
+IHE actors: Image Manager, Image Archive.
+"""
+
+from __future__ import annotations
+
+from labsim.site import Site
+from labsim.systems.facility import Facility
+from labsim.systems.pacs import DicomPart, Pacs
+
+
+class Archive(Pacs):
+    """Keeps studies for good, whichever PACS they were made for.
+
+    It speaks what the PACS speaks, and differs in how it is set up: at first
+    it knows the PACS and the desk only, so no scanner stores here; it refuses a
+    second content under a SOP Instance UID (0x0111), and insists on
+    hierarchical queries (PS3.4 C.4.1.2.1).
+
+    Parameters
+    ----------
+    site : Site
+        With an archive.
+    facility : Facility
+        What it shares with the others.
+    """
+
+    def __init__(self, site: Site, facility: Facility) -> None:
+        super().__init__(site, facility, own=site.archive, name="archive")
+        if self.db.next("set up") == 1:
+            self._settings.set("duplicates", "reject")
+            self._settings.set("strict_hierarchy", "yes")
+
+    def _known_at_first(self, site: Site) -> list[DicomPart]:
+        return [site.pacs, site.desk]
