@@ -6,6 +6,9 @@ IHE actors: Image Manager, Image Archive.
 from __future__ import annotations
 
 from labsim.site import Site
+from labsim.systems.archive import issuers, morphing
+from labsim.systems.archive.issuers import Issuers
+from labsim.systems.archive.morphing import Morphing
 from labsim.systems.facility import Facility
 from labsim.systems.pacs import DicomPart, Pacs
 
@@ -24,13 +27,26 @@ class Archive(Pacs):
         With an archive.
     facility : Facility
         What it shares with the others.
+
+    Attributes
+    ----------
+    morphing : Morphing
+        Rules that change attributes on the way in.
+    issuers : Issuers
+        Whose patient IDs become whose.
     """
+
+    schema = Pacs.schema + morphing.SCHEMA + issuers.SCHEMA
 
     def __init__(self, site: Site, facility: Facility) -> None:
         super().__init__(site, facility, own=site.archive, name="archive")
         if self.db.next("set up") == 1:
             self._settings.set("duplicates", "reject")
             self._settings.set("strict_hierarchy", "yes")
+        title = self._own.ae_title
+        self.morphing = Morphing(self, title, self.access)
+        self.issuers = Issuers(self, title, self.access)
+        self._storing.on_the_way_in += [self.morphing.change, self.issuers.change]
 
     def _known_at_first(self, site: Site) -> list[DicomPart]:
         return [site.pacs, site.desk]

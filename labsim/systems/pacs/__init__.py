@@ -95,12 +95,19 @@ class Pacs(Operated, Stewardship):
         Its own entry in the site; the PACS's if left out.
     name : str
         Its name in the hospital.
+
+    Attributes
+    ----------
+    schema : str
+        Its tables.
     """
+
+    schema = _SCHEMA
 
     def __init__(
         self, site: Site, facility: Facility, own: PacsSite | None = None, name: str = "pacs"
     ) -> None:
-        super().__init__(name, facility, _SCHEMA)
+        super().__init__(name, facility, self.schema)
         self._site = site
         self._own = own = own or site.pacs
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)

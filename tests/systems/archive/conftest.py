@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 from pydicom.dataset import FileDataset
 from pydicom.uid import CTImageStorage
+from pynetdicom import build_context
 from pynetdicom.association import Association
 
 from labsim import Hospital
@@ -30,7 +31,9 @@ def put(
     def send(
         hospital: Hospital, *images: FileDataset, to: str = "archive", calling: str = "PACS"
     ) -> list[int]:
-        with dial(hospital, to, CTImageStorage, calling=calling) as association:
+        syntaxes = {image.file_meta.TransferSyntaxUID for image in images}
+        contexts = [build_context(CTImageStorage, syntax) for syntax in syntaxes]
+        with dial(hospital, to, *contexts, calling=calling) as association:
             return [int(association.send_c_store(image).Status) for image in images]
 
     return send

@@ -114,6 +114,6 @@ def test_what_was_stored_and_configured_outlives_a_restart(
     with Hospital(site="community", path=tmp_path) as first:
         put(first, one)
         first.archive.configure_duplicates("replace")
-    with Hospital(path=tmp_path) as again:
+    with Hospital(site="community", path=tmp_path) as again:
         assert again.archive.count(str(one.StudyInstanceUID)) == 1
         assert put(again, other(image, one)) == [0x0000]
