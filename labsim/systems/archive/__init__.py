@@ -6,8 +6,9 @@ IHE actors: Image Manager, Image Archive.
 from __future__ import annotations
 
 from labsim.site import Site
-from labsim.systems.archive import issuers, morphing
+from labsim.systems.archive import issuers, migration, morphing
 from labsim.systems.archive.issuers import Issuers
+from labsim.systems.archive.migration import Migration
 from labsim.systems.archive.morphing import Morphing
 from labsim.systems.facility import Facility
 from labsim.systems.pacs import DicomPart, Pacs
@@ -34,9 +35,11 @@ class Archive(Pacs):
         Rules that change attributes on the way in.
     issuers : Issuers
         Whose patient IDs become whose.
+    migration : Migration
+        Brings the studies of another archive here.
     """
 
-    schema = Pacs.schema + morphing.SCHEMA + issuers.SCHEMA
+    schema = Pacs.schema + morphing.SCHEMA + issuers.SCHEMA + migration.SCHEMA
 
     def __init__(self, site: Site, facility: Facility) -> None:
         super().__init__(site, facility, own=site.archive, name="archive")
@@ -47,6 +50,32 @@ class Archive(Pacs):
         self.morphing = Morphing(self, title, self.access)
         self.issuers = Issuers(self, title, self.access)
         self._storing.on_the_way_in += [self.morphing.change, self.issuers.change]
+        self.migration = Migration(
+            *(self, self._dicom, self._index, self._files, self._entities, self.access)
+        )
 
     def _known_at_first(self, site: Site) -> list[DicomPart]:
         return [site.pacs, site.desk]
+
+    def resume(self) -> None:
+        """Take up what waited, a migration too."""
+        super().resume()
+        self.migration.take_up()
+
+    def migrate(
+        self, source: str = "PACS", *, images_per_second: float = 0.0, **keys: str
+    ) -> Migration:
+        """Begin to bring the studies of another archive here; see `Migration.start`.
+
+        Returns
+        -------
+        Migration
+            To pause, to wait for, and to ask how far it is.
+        """
+        self.migration.start(source, images_per_second=images_per_second, **keys)
+        return self.migration
+
+    def _close_services(self) -> None:
+        self.migration.halt()
+        super()._close_services()  # aborts its associations
+        self.migration.close()
