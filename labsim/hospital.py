@@ -19,6 +19,7 @@ from labsim.clock import Clock, HospitalClock, WallClock
 from labsim.day import Day, run_day
 from labsim.errors import ConfigurationError, LabError
 from labsim.exam import Exam
+from labsim.hosts import Host, Hosts
 from labsim.journal import Event, Journal
 from labsim.site import PORTS, Site
 from labsim.state_folder import make_folder, take, temporary_folder
@@ -237,6 +238,27 @@ class Hospital:
         """Return every scanner, in the order of the site."""
         self._require_running()
         return [system for system in self.systems.values() if isinstance(system, Modality)]
+
+    def host(self, name: str) -> Host:
+        """Return one host, by its name or IP address.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``"pacs"`` or ``"10.20.0.12"``.
+
+        Raises
+        ------
+        NotFound
+            If there is none.
+        """
+        self._require_running()
+        return self._hosts[name]
+
+    def hosts(self) -> Table:
+        """Return every host with its address, its segment and what runs on it."""
+        self._require_running()
+        return self._hosts.table()
 
     def endpoints(self) -> list[Endpoint]:
         """Return where every system listens."""
@@ -477,15 +499,46 @@ class Hospital:
         LabError
             If the hospital has no such system.
         """
+        self.take_down(name)
+        meanwhile()
+        return self.bring_up(name)
+
+    def take_down(self, name: str) -> None:
+        """Stop one system; its folder stays, and it can be brought up again.
+
+        Raises
+        ------
+        LabError
+            If the hospital has no such system, or it is down already.
+        """
         old = self._system(name, System)  # type: ignore[type-abstract]
         ports = {f"{name}.{service.place}": service.port for service in old.listening()}
-        facility = replace(self._facility, ports={**self._ports, **ports})
+        self._down[name] = replace(self._facility, ports={**self._ports, **ports})
+        self.systems = {each: system for each, system in self.systems.items() if each != name}
         old.stop()
-        meanwhile()
-        new = self._makers[name](facility)
+
+    def bring_up(self, name: str) -> System:
+        """Start a system that was taken down from its folder, on the same loopback ports.
+
+        Raises
+        ------
+        LabError
+            If it is not down, or cannot start; it stays down then.
+        """
+        self._require_running()
+        if name not in self._down:
+            raise LabError(f"{name} is not down.", "hospital.hosts() shows what runs.")
+        new = self._makers[name](self._down[name])
+        try:
+            new.start()
+        except BaseException:
+            new.stop()
+            raise
         self._opened.callback(new.stop)
-        self.systems[name] = new
-        new.start()
+        del self._down[name]
+        # In the order of the site, whatever was down.
+        running = {**self.systems, name: new}
+        self.systems = {each: running[each] for each in self._makers if each in running}
         new.resume()
         return new
 
@@ -519,6 +572,9 @@ class Hospital:
             loop=self._loop,
             ports=self._ports,
         )
+        self._hosts = Hosts(self.site, self.path, self.clock, self.journal, self.network, self)
+        opened.callback(self._hosts.close)
+        self._down: dict[str, Facility] = {}  # what a system that is down will be made from
         desk = self.site.desk
         move_port = self._ports.get("desk.dicom") or free_port()
         self.network.publish(Address(desk.host, desk.dicom_port), move_port)
@@ -528,7 +584,7 @@ class Hospital:
             for alias in (getattr(part, "application", ""), getattr(part, "ae_title", "")):
                 if alias:
                     self.journal.name(alias, name)
-        self._makers: dict[str, Maker] = makers(self.site)
+        self._makers: dict[str, Maker] = makers(self.site, self._hosts.clocks)
         for name, make in self._makers.items():
             system = make(self._facility)
             opened.callback(system.stop)
@@ -546,6 +602,8 @@ class Hospital:
     def _not_there(self, name: str) -> LabError:
         if not self.running:
             return LabError("The hospital is not running.", "Start it with hospital.start().")
+        if name in self._down:
+            return LabError(f"{name} is down.", "Boot its host; hospital.hosts() shows which.")
         return LabError(f"This hospital has no {name}.", "print(hospital) lists its systems.")
 
     def _require_running(self) -> None:

@@ -1,0 +1,153 @@
+"""A host: the machine that a system runs on, with what its administrator can do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from labsim.errors import LabError, NotFound
+from labsim.hosts.clock import HostClock
+from labsim.hosts.firewall import Firewall
+from labsim.hosts.plan import Place
+from labsim.systems.facility import Service, System
+from labsim.table import Table
+
+
+class Power(Protocol):
+    """Who can take systems down and bring them up: the hospital."""
+
+    @property
+    def systems(self) -> Mapping[str, System]:
+        """Those that run, by name."""
+        ...
+
+    def take_down(self, name: str) -> None:
+        """Stop a system; its folder stays."""
+        ...
+
+    def bring_up(self, name: str) -> System:
+        """Make a system anew from its folder."""
+        ...
+
+
+class Host:
+    """One machine of the hospital.
+
+    Attributes
+    ----------
+    name, address, segment : str
+        Its name, IP address and segment.
+    vlan : int
+        Number of the segment.
+    firewall : Firewall
+        Who may connect to it.
+    clock : HostClock
+        What its systems take for the time.
+    """
+
+    def __init__(self, place: Place, firewall: Firewall, clock: HostClock, power: Power) -> None:
+        self.name = place.host
+        self.address = place.address
+        self.segment = place.segment
+        self.vlan = place.vlan
+        self.firewall = firewall
+        self.clock = clock
+        self._names = place.systems
+        self._power = power
+
+    @property
+    def running(self) -> bool:
+        """Whether it is on; the desk, which is your own machine, always is."""
+        return not self._own or all(name in self._power.systems for name in self._own)
+
+    @property
+    def systems(self) -> list[System]:
+        """What runs on it; nothing while it is off."""
+        running = self._power.systems
+        return [running[name] for name in self._names if name in running]
+
+    def services(self) -> Table:
+        """Return what its systems listen with, and whether they do."""
+        rows = [
+            (service.protocol, str(service.address), service.title, state)
+            for system in self.systems
+            for service in system.listening()
+            for state in ("running" if service.running else "stopped",)
+        ]
+        return Table(("service", "address", "title", "state"), rows, f"Services of {self.name}")
+
+    def start(self, protocol: str) -> None:
+        """Start a service that was stopped.
+
+        Raises
+        ------
+        NotFound
+            If the host has none of that protocol.
+        LabError
+            If it is shut down, or another program has taken the port.
+        """
+        self._with(protocol).start_service(protocol)
+
+    def stop(self, protocol: str) -> None:
+        """Stop a service; its port refuses connections.
+
+        Raises
+        ------
+        NotFound
+            If the host has none of that protocol.
+        LabError
+            If it is shut down.
+        """
+        self._with(protocol).stop_service(protocol)
+
+    def shut_down(self) -> None:
+        """Stop its systems and switch it off; what they keep on disk stays.
+
+        Raises
+        ------
+        LabError
+            If no system of the hospital runs on it.
+        """
+        for system in self._require_own():
+            if system in self._power.systems:
+                self._power.take_down(system)
+
+    def boot(self) -> None:
+        """Switch it on; its systems start from what is on disk, on the same ports.
+
+        Raises
+        ------
+        LabError
+            If no system of the hospital runs on it.
+        """
+        for system in self._require_own():
+            if system not in self._power.systems:
+                self._power.bring_up(system)
+
+    def __repr__(self) -> str:
+        state = "on" if self.running else "off"
+        return f"{self.name} ({self.address}, {self.segment}, VLAN {self.vlan}): {state}"
+
+    @property
+    def _own(self) -> list[str]:
+        return [name for name in self._names if name != "desk"]
+
+    def _require_own(self) -> list[str]:
+        if not self._own:
+            raise LabError(
+                f"No system of the hospital runs on {self.name}.",
+                "hospital.hosts() shows what runs where.",
+            )
+        return self._own
+
+    def _with(self, protocol: str) -> System:
+        if not self.running:
+            raise LabError(f"{self.name} is shut down.", f'hospital.host("{self.name}").boot()')
+        known: list[Service] = []
+        for system in self.systems:
+            for service in system.listening():
+                if service.protocol == protocol:
+                    return system
+                known.append(service)
+        names = ", ".join(service.protocol for service in known) or "none"
+        raise NotFound(f"{self.name} has no service {protocol!r}.", f"It has {names}.")
