@@ -13,18 +13,22 @@ from pathlib import Path
 from labsim.clock import Clock
 from labsim.database import Database
 from labsim.errors import NotFound, Unreachable
-from labsim.hosts import clock, firewall
+from labsim.hosts import clock, firewall, snapshots
 from labsim.hosts.black_hole import BlackHole
 from labsim.hosts.clock import HostClock
 from labsim.hosts.firewall import Firewall
-from labsim.hosts.host import Host, Power
+from labsim.hosts.host import Host
 from labsim.hosts.plan import plan
+from labsim.hosts.snapshots import Power, Snapshots
 from labsim.journal import Journal
 from labsim.site import Site
 from labsim.table import Table
 from labsim.wire.network import Address, Network
 
 __all__ = ["Host", "Hosts"]
+
+
+_SCHEMA = firewall.SCHEMA + clock.SCHEMA + snapshots.SCHEMA
 
 
 class Hosts:
@@ -56,14 +60,16 @@ class Hosts:
         power: Power,
     ) -> None:
         self._places = plan(site)
-        self._db = Database(folder / "hosts.sqlite", firewall.SCHEMA + clock.SCHEMA)
+        self._db = Database(folder / "hosts.sqlite", _SCHEMA)
         self._hole = BlackHole()
         sources = {*self._places, *(place.segment for place in self._places.values())}
         self._hosts: dict[str, Host] = {}
         for name, place in self._places.items():
             note = partial(journal.record, name, "state")
             wall = Firewall(name, self._db, sources, note)
-            self._hosts[name] = Host(place, wall, HostClock(name, truth, self._db, note), power)
+            kept = Snapshots(name, place.systems, folder, self._db, wall, truth, note, power)
+            own = HostClock(name, truth, self._db, note)
+            self._hosts[name] = Host(place, wall, own, kept, power)
         names = {place.address: name for name, place in self._places.items()}
         network.guard(names, self._gate)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import astuple, dataclass
 from typing import Literal
 
@@ -128,6 +128,16 @@ class Firewall:
         rules = list(self._rules)
         rule = rules.pop(place - 1)
         self._keep(rules, f"firewall: {_words(rule)} removed")
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules in their order."""
+        return tuple(self._rules)
+
+    def put(self, rules: Sequence[Rule]) -> None:
+        """Put other rules in the place of all."""
+        if list(rules) != self._rules:
+            self._keep(list(rules), f"firewall: {len(rules)} rules put in place")
 
     def table(self) -> Table:
         """Return the rules in their order."""

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
-
 from labsim.errors import LabError, NotFound
 from labsim.hosts.clock import HostClock
 from labsim.hosts.firewall import Firewall
 from labsim.hosts.plan import Place
+from labsim.hosts.snapshots import Power, Snapshots
 from labsim.systems.facility import Service, System
 from labsim.table import Table
-
-
-class Power(Protocol):
-    """Who can take systems down and bring them up: the hospital."""
-
-    @property
-    def systems(self) -> Mapping[str, System]:
-        """Those that run, by name."""
-        ...
-
-    def take_down(self, name: str) -> None:
-        """Stop a system; its folder stays."""
-        ...
-
-    def bring_up(self, name: str) -> System:
-        """Make a system anew from its folder."""
-        ...
 
 
 class Host:
@@ -45,20 +26,28 @@ class Host:
         What its systems take for the time.
     """
 
-    def __init__(self, place: Place, firewall: Firewall, clock: HostClock, power: Power) -> None:
+    def __init__(
+        self,
+        place: Place,
+        firewall: Firewall,
+        clock: HostClock,
+        snapshots: Snapshots,
+        power: Power,
+    ) -> None:
         self.name = place.host
         self.address = place.address
         self.segment = place.segment
         self.vlan = place.vlan
         self.firewall = firewall
         self.clock = clock
+        self._snapshots = snapshots
         self._names = place.systems
         self._power = power
 
     @property
     def running(self) -> bool:
         """Whether it is on; the desk, which is your own machine, always is."""
-        return not self._own or all(name in self._power.systems for name in self._own)
+        return all(name in self._power.systems for name in self._own)
 
     @property
     def systems(self) -> list[System]:
@@ -123,6 +112,46 @@ class Host:
         for system in self._require_own():
             if system not in self._power.systems:
                 self._power.bring_up(system)
+
+    def snapshot(self, name: str) -> None:
+        """Take a snapshot of its disk and firewall.
+
+        Its systems are down meanwhile: connections end, and get no answer
+        until they are up again.
+
+        Parameters
+        ----------
+        name : str
+            Letters, digits, ``-`` and ``_``.
+
+        Raises
+        ------
+        ConfigurationError
+            If the name is none, or taken.
+        LabError
+            If no system of the hospital runs on the host.
+        """
+        self._require_own()
+        self._snapshots.take(name)
+
+    def snapshots(self) -> Table:
+        """Return its snapshots, the oldest first."""
+        return self._snapshots.table()
+
+    def revert(self, name: str) -> None:
+        """Go back to a snapshot: what its systems stored after it is lost.
+
+        Parameters
+        ----------
+        name : str
+            Of the snapshot.
+
+        Raises
+        ------
+        NotFound
+            If there is none of that name.
+        """
+        self._snapshots.revert(name)
 
     def __repr__(self) -> str:
         state = "on" if self.running else "off"
