@@ -1,7 +1,7 @@
 """The hosts of the hospital and the network between them.
 
 Every system runs on a host. A host has an IP address in a segment, a
-firewall, a clock and services. They decide about real connections: the
+firewall, a clock, services and a log. They decide about real connections: the
 network asks them each time that a system connects.
 """
 
@@ -18,9 +18,10 @@ from labsim.hosts.black_hole import BlackHole
 from labsim.hosts.clock import HostClock
 from labsim.hosts.firewall import Firewall
 from labsim.hosts.host import Host
+from labsim.hosts.log import HostLog
 from labsim.hosts.plan import plan
 from labsim.hosts.snapshots import Power, Snapshots
-from labsim.journal import Journal
+from labsim.journal import Event, Journal
 from labsim.site import Site
 from labsim.table import Table
 from labsim.wire.network import Address, Network
@@ -64,14 +65,18 @@ class Hosts:
         self._hole = BlackHole()
         sources = {*self._places, *(place.segment for place in self._places.values())}
         self._hosts: dict[str, Host] = {}
+        self._logs: dict[str, HostLog] = {}  # of each system, and of the host itself
         for name, place in self._places.items():
             note = partial(journal.record, name, "state")
             wall = Firewall(name, self._db, sources, note)
             kept = Snapshots(name, place.systems, folder, self._db, wall, truth, note, power)
             own = HostClock(name, truth, self._db, note)
-            self._hosts[name] = Host(place, wall, own, kept, power)
+            log = HostLog(name, folder / "logs" / f"{name}.log", own)
+            self._hosts[name] = Host(place, wall, own, kept, log, folder, power)
+            self._logs |= dict.fromkeys((name, *place.systems), log)
         names = {place.address: name for name, place in self._places.items()}
         network.guard(names, self._gate)
+        self._unsubscribe = journal.subscribe(self._write_log)
 
     def __getitem__(self, name: str) -> Host:
         for host in self._hosts.values():
@@ -101,8 +106,15 @@ class Hosts:
 
     def close(self) -> None:
         """Close the files and ports."""
+        self._unsubscribe()
+        for log in self._logs.values():
+            log.close()
         self._hole.close()
         self._db.close()
+
+    def _write_log(self, event: Event) -> None:
+        if not event.hidden and event.source in self._logs:
+            self._logs[event.source].write(event)
 
     def _gate(self, caller: str, called: Address) -> Address | None:
         """Return where a connection leads instead of the called host; None for straight there."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
+from pathlib import Path
+
 from labsim.errors import LabError, NotFound
 from labsim.hosts.clock import HostClock
 from labsim.hosts.firewall import Firewall
+from labsim.hosts.load import load
+from labsim.hosts.log import HostLog
 from labsim.hosts.plan import Place
 from labsim.hosts.snapshots import Power, Snapshots
 from labsim.systems.facility import Service, System
@@ -32,6 +38,8 @@ class Host:
         firewall: Firewall,
         clock: HostClock,
         snapshots: Snapshots,
+        log: HostLog,
+        folder: Path,
         power: Power,
     ) -> None:
         self.name = place.host
@@ -41,6 +49,9 @@ class Host:
         self.firewall = firewall
         self.clock = clock
         self._snapshots = snapshots
+        self._log = log
+        self._folder = folder
+        self._since: float | None = time.monotonic()
         self._names = place.systems
         self._power = power
 
@@ -100,6 +111,7 @@ class Host:
         for system in self._require_own():
             if system in self._power.systems:
                 self._power.take_down(system)
+        self._since = None
 
     def boot(self) -> None:
         """Switch it on; its systems start from what is on disk, on the same ports.
@@ -112,6 +124,29 @@ class Host:
         for system in self._require_own():
             if system not in self._power.systems:
                 self._power.bring_up(system)
+        self._since = self._since or time.monotonic()
+
+    def log(self, text: str = "") -> Table:
+        """Return its log file, the lines that contain `text` in upper or lower case."""
+        return self._log.table(text)
+
+    def tail(self, lines: int = 10) -> Table:
+        """Return the newest lines of its log file."""
+        return self._log.table(last=lines)
+
+    @property
+    def log_file(self) -> Path:
+        """Where its log is on this machine."""
+        return self._log.path
+
+    def load(self) -> Table:
+        """Return processor time, memory and time of running, as this machine measures them."""
+        return load(self.name, self._names, self._used(), self._since)
+
+    def df(self) -> Table:
+        """Return how much of the disk each of its systems uses, in bytes."""
+        rows = [(name, *_size(self._folder / name)) for name in self._own]
+        return Table(("system", "files", "bytes"), rows, f"Disk of {self.name}")
 
     def snapshot(self, name: str) -> None:
         """Take a snapshot of its disk and firewall.
@@ -157,6 +192,9 @@ class Host:
         state = "on" if self.running else "off"
         return f"{self.name} ({self.address}, {self.segment}, VLAN {self.vlan}): {state}"
 
+    def _used(self) -> int:
+        return sum(_size(self._folder / name)[1] for name in self._own)
+
     @property
     def _own(self) -> list[str]:
         return [name for name in self._names if name != "desk"]
@@ -180,3 +218,13 @@ class Host:
                 known.append(service)
         names = ", ".join(service.protocol for service in known) or "none"
         raise NotFound(f"{self.name} has no service {protocol!r}.", f"It has {names}.")
+
+
+def _size(folder: Path) -> tuple[int, int]:
+    """Return how many files are in a folder, and how many bytes."""
+    sizes = []
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # gone meanwhile
+            if path.is_file():
+                sizes.append(path.stat().st_size)
+    return len(sizes), sum(sizes)
