@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
+from labsim.clock import Clock
 from labsim.site import Site
 from labsim.systems.archive import Archive
 from labsim.systems.audit import AuditRepository
@@ -22,19 +22,21 @@ from labsim.systems.standby import Standby
 Maker = Callable[[Facility], System]
 
 
-def makers(site: Site) -> dict[str, Maker]:
+def makers(site: Site, clocks: Mapping[str, Clock]) -> dict[str, Maker]:
     """Return what makes each system of a site, by its name, in the order of their start.
 
     Parameters
     ----------
     site : Site
         Which systems there are.
+    clocks : mapping of str to Clock
+        The clock of each host, by the host's name; the hospital's for one that is not here.
 
     Returns
     -------
     dict of str to callable
         Each takes the hospital's facility and returns the system, which sees
-        the network from its own host.
+        the network from its own host and goes by the host's clock.
     """
     made: dict[str, Maker] = {}
     if site.audit is not None:
@@ -53,9 +55,13 @@ def makers(site: Site) -> dict[str, Maker]:
         made[own.name] = partial(Modality, site, own)
     if site.importer is not None:
         made["importer"] = partial(Importer, site, site.importer)
-    parts = site.parts()
-    return {name: partial(_on_its_host, parts[name], maker) for name, maker in made.items()}
+    hosts = {name: part.host for name, part in site.parts().items()}  # type: ignore[attr-defined]
+    return {
+        name: partial(_on_its_host, hosts[name], clocks.get(hosts[name]), maker)
+        for name, maker in made.items()
+    }
 
 
-def _on_its_host(part: Any, maker: Maker, facility: Facility) -> System:
-    return maker(replace(facility, network=facility.network.seen_from(part.host)))
+def _on_its_host(host: str, clock: Clock | None, maker: Maker, facility: Facility) -> System:
+    seen = facility.network.seen_from(host)
+    return maker(replace(facility, network=seen, clock=clock or facility.clock))

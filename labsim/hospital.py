@@ -20,6 +20,7 @@ from labsim.clock import Clock, HospitalClock, WallClock
 from labsim.day import Day, run_day
 from labsim.errors import ConfigurationError, LabError
 from labsim.exam import Exam
+from labsim.hosts import Host, Hosts
 from labsim.journal import Event, Journal
 from labsim.recovery import Down, Recovery, recover_pacs
 from labsim.site import PORTS, Site
@@ -252,6 +253,27 @@ class Hospital:
         """Return every scanner, in the order of the site."""
         self._require_running()
         return [system for system in self.systems.values() if isinstance(system, Modality)]
+
+    def host(self, name: str) -> Host:
+        """Return one host, by its name or IP address.
+
+        Parameters
+        ----------
+        name : str
+            Such as ``"pacs"`` or ``"10.20.0.12"``.
+
+        Raises
+        ------
+        NotFound
+            If there is none.
+        """
+        self._require_running()
+        return self._hosts[name]
+
+    def hosts(self) -> Table:
+        """Return every host with its address, its segment and what runs on it."""
+        self._require_running()
+        return self._hosts.table()
 
     def endpoints(self) -> list[Endpoint]:
         """Return where every system listens."""
@@ -516,8 +538,8 @@ class Hospital:
         """
         old = self._system(name, System)  # type: ignore[type-abstract]
         self._down[name] = Down.of(old)
+        self.systems = {each: system for each, system in self.systems.items() if each != name}
         old.stop()
-        del self.systems[name]
         self.journal.record(name, "state", f"{name} is down")
         return old
 
@@ -541,17 +563,23 @@ class Hospital:
         Raises
         ------
         LabError
-            If it is not down, or cannot be moved.
+            If it is not down, cannot be moved, or cannot start; it stays down then.
         """
+        self._require_running()
         if name not in self._down:
-            raise LabError(f"{name} is not down.", "hospital.take_down(…) stops a system.")
+            raise LabError(f"{name} is not down.", "hospital.hosts() shows what runs.")
         facility = replace(self._facility, ports={**self._ports, **self._down[name].ports})
         new = self._maker(name, host)(facility)
+        try:
+            new.start()
+        except BaseException:
+            new.stop()
+            raise
         self._opened.callback(new.stop)
+        del self._down[name]
+        # In the order of the site, whatever was down.
         running = {**self.systems, name: new}
         self.systems = {each: running[each] for each in self._makers if each in running}
-        new.start()
-        del self._down[name]
         new.resume()
         self.journal.record(name, "state", f"{name} is up" + (f" on {host}" if host else ""))
         return new
@@ -656,6 +684,8 @@ class Hospital:
             loop=self._loop,
             ports=self._ports,
         )
+        self._hosts = Hosts(self.site, self.path, self.clock, self.journal, self.network, self)
+        opened.callback(self._hosts.close)
         desk = self.site.desk
         move_port = self._ports.get("desk.dicom") or free_port()
         self.network.publish(Address(desk.host, desk.dicom_port), move_port)
@@ -665,7 +695,7 @@ class Hospital:
             for alias in (getattr(part, "application", ""), getattr(part, "ae_title", "")):
                 if alias:
                     self.journal.name(alias, name)
-        self._makers: dict[str, Maker] = makers(self.site)
+        self._makers: dict[str, Maker] = makers(self.site, self._hosts.clocks)
         for name, make in self._makers.items():
             system = make(self._facility)
             opened.callback(system.stop)
@@ -684,7 +714,7 @@ class Hospital:
             raise LabError(f"{name} cannot run on another host.", "A server can, a scanner not.")
         self.network.alias(part.host, host)
         moved = self.site.model_copy(update={name: part.model_copy(update={"host": host})})
-        return makers(moved)[name]
+        return makers(moved, self._hosts.clocks)[name]
 
     def _system(self, name: str, kind: type[_S]) -> _S:
         found = self.systems.get(name) if self.running else None

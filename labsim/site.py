@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib.resources import files
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -154,6 +155,19 @@ class DeskSite(_Part):
     ae_title: AeTitle
 
 
+class SegmentSite(_Part):
+    """A part of the network (VLAN) with its addresses, and the hosts that stand in it.
+
+    A host is named, or by a pattern (``ct*``); the first segment takes those
+    that none names.
+    """
+
+    name: Name
+    vlan: Annotated[int, Field(ge=1, le=4094)]
+    network: IPv4Network
+    hosts: list[str] = []
+
+
 # What a part listens with: the name of its port, and of the place for a fixed loopback port.
 PORTS = {
     "hl7_port": "mllp",
@@ -181,6 +195,7 @@ class Site(_Part):
     importer: ImporterSite | None = None
     desk: DeskSite
     audit: AuditSite | None = None
+    segments: list[SegmentSite] = []
 
     def parts(self) -> dict[str, BaseModel]:
         """Return what each system, and the desk, is described with, by its name."""
@@ -217,6 +232,17 @@ class Site(_Part):
             raise ValueError("something is sent to the engine, and the site has none")
         return self
 
+    @model_validator(mode="after")
+    def _segments_apart(self) -> Self:
+        hosts = {part.host for part in self.parts().values()}  # type: ignore[attr-defined]
+        for number, one in enumerate(self.segments):
+            if one.name in hosts or one.name == "any":
+                raise ValueError(f"the segment {one.name!r} needs a name that no host has")
+            for other in self.segments[:number]:
+                if one.network.overlaps(other.network) or one.vlan == other.vlan:
+                    raise ValueError(f"the segments {other.name!r} and {one.name!r} overlap")
+        return self
+
     def hl7_place(self, system: Literal["his", "ris", "pacs", "engine"]) -> tuple[str, int]:
         """Return host and port where a system takes HL7 in."""
         part = {"his": self.his, "ris": self.ris, "pacs": self.pacs, "engine": self.engine}[system]
@@ -244,6 +270,7 @@ class Site(_Part):
                 *(part.name for part in self.modalities),
                 *(part.name for part in self.workstations),
             ],
+            "segment": [segment.name for segment in self.segments],
             "AE title": [part.ae_title for part in parts if hasattr(part, "ae_title")],
             "HL7 application": [part.application for part in parts if hasattr(part, "application")],
             "address": [

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from labsim.errors import PortTaken, Unreachable
@@ -30,6 +30,11 @@ class Address:
         return f"{self.host}:{self.port}"
 
 
+# Takes the calling host and whom it calls; returns where that leads instead, if it does,
+# and raises `Unreachable` for a connection that is refused on the way.
+Gate = Callable[[str, Address], Address | None]
+
+
 class _Tables:
     """What all views of one network share."""
 
@@ -40,6 +45,8 @@ class _Tables:
         self.connections: dict[tuple[int, int], tuple[str, str]] = {}
         self.aliases: dict[str, str] = {}
         self.count = 0
+        self.names: dict[str, str] = {}
+        self.gate: Gate = lambda caller, address: None
         self.lock = threading.Lock()
 
 
@@ -67,6 +74,24 @@ class Network:
             if system:
                 self._tables.systems[address] = system
 
+    def guard(self, names: Mapping[str, str], gate: Gate) -> None:
+        """Give hosts IP addresses, and let somebody decide about each connection.
+
+        Parameters
+        ----------
+        names : mapping of str to str
+            The host name behind each IP address.
+        gate : callable
+            As in `Gate`.
+        """
+        with self._tables.lock:
+            self._tables.names, self._tables.gate = dict(names), gate
+
+    def _named(self, address: Address) -> Address:
+        """Return an address by its host's name, if it is known."""
+        host = self._tables.names.get(address.host, address.host)
+        return Address(self._tables.aliases.get(host, host), address.port)
+
     def system_at(self, address: Address) -> str:
         """Return the system that listens, or listened, at an address; else its host name.
 
@@ -75,8 +100,7 @@ class Network:
         if is_loopback(address):
             return ""
         with self._tables.lock:
-            host = self._tables.aliases.get(address.host, address.host)
-            return self._tables.systems.get(Address(host, address.port), address.host)
+            return self._tables.systems.get(self._named(address), address.host)
 
     def calls(self, local_port: int, system: str) -> None:
         """Say whose the outgoing connection from a loopback port is.
@@ -121,26 +145,34 @@ class Network:
         Raises
         ------
         Unreachable
-            If no host of that name exists, or nothing listens on that port.
+            If no host of that name exists, nothing listens on that port, or
+            a firewall refuses the connection.
         """
         if is_loopback(address):
             return address
-        table = self.published()
+        named, table = self._named(address), self.published()
+        elsewhere = self._tables.gate(self.host, named)
+        if elsewhere is not None:
+            return elsewhere
+        if named in table:
+            return table[named]
+        ports = sorted(known.port for known in table if known.host == named.host)
         with self._tables.lock:
-            address = Address(self._tables.aliases.get(address.host, address.host), address.port)
-        if address in table:
-            return table[address]
-        ports = sorted(known.port for known in table if known.host == address.host)
-        with self._tables.lock:
-            hosts = {known.host for known in self._tables.systems} | {known.host for known in table}
-        if address.host not in hosts:
+            hosts = {known.host for known in [*table, *self._tables.systems]}
+            hosts |= {*self._tables.names.values()}
+        if named.host not in hosts:
             raise Unreachable(
                 f"No host is called {address.host!r}.",
                 f"The network knows {', '.join(sorted(hosts))}.",
             )
+        if not ports:
+            raise Unreachable(
+                f"Connection to {address} refused: nothing listens on that host.",
+                f"Look whether {named.host} runs, and its services.",
+            )
         raise Unreachable(
             f"Connection to {address} refused: nothing listens on that port.",
-            f"Open ports of {address.host}: {', '.join(map(str, ports)) or 'none; is it down?'}.",
+            f"Open ports of {named.host}: {', '.join(map(str, ports))}.",
         )
 
     def connected(self, caller_port: int, called_port: int, end: str) -> str:
