@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TypeVar
 from pydicom.dataset import Dataset
 
 from labsim.building import Maker, makers
+from labsim.capture import Capture
 from labsim.clock import Clock, HospitalClock, WallClock
 from labsim.day import Day, run_day
 from labsim.errors import ConfigurationError, LabError
@@ -432,6 +433,32 @@ class Hospital:
                 self._undo.pop()
                 fault = self.faults.pop()
                 self.journal.record("trainer", "state", f"fault taken back: {fault.title}")
+
+    def capture(self, path: Path | str, link: Collection[str] | None = None) -> Capture:
+        """Begin to write what passes on the wire into a pcapng file, for Wireshark.
+
+        Parameters
+        ----------
+        path : Path or str
+            The file.
+        link : pair of str, optional
+            The two systems to listen to, such as ``("ct1", "pacs")``; all if left out.
+
+        Returns
+        -------
+        Capture
+            To be used in a ``with`` block, or ended with its `stop`.
+
+        Raises
+        ------
+        LabError
+            If a capture is on, there is no such system, or the file cannot be written.
+        """
+        self._require_running()
+        hosts = {name: str(vars(part)["host"]) for name, part in self.site.parts().items()}
+        capture = Capture(path, self.network, self._loop, self.clock, hosts, link)
+        self._opened.callback(capture.stop)
+        return capture
 
     def restore_pacs(
         self, folder: Path | str, snapshot: int | None = None, *, only: backup.Part = "all"
