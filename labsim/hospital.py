@@ -25,6 +25,7 @@ from labsim.journal import Event, Journal
 from labsim.recovery import Down, Recovery, recover_pacs
 from labsim.site import PORTS, Site
 from labsim.state_folder import make_folder, take, temporary_folder
+from labsim.systems import metrics
 from labsim.systems.archive import Archive
 from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
@@ -579,6 +580,7 @@ class Hospital:
         self.systems = {each: running[each] for each in self._makers if each in running}
         new.start()
         del self._down[name]
+        self._monitor(new)
         new.resume()
         self.journal.record(name, "state", f"{name} is up" + (f" on {host}" if host else ""))
         return new
@@ -692,12 +694,14 @@ class Hospital:
             for alias in (getattr(part, "application", ""), getattr(part, "ae_title", "")):
                 if alias:
                     self.journal.name(alias, name)
+        self._counts = metrics.MessageCounts(self.journal)
         self._makers: dict[str, Maker] = makers(self.site)
         for name, make in self._makers.items():
             system = make(self._facility)
             opened.callback(system.stop)
             self.systems[name] = system
             system.start()
+            self._monitor(system)
         for system in self.systems.values():
             system.resume()
 
@@ -712,6 +716,9 @@ class Hospital:
         self.network.alias(part.host, host)
         moved = self.site.model_copy(update={name: part.model_copy(update={"host": host})})
         return makers(moved)[name]
+
+    def _monitor(self, system: System) -> None:
+        metrics.offer(system, system.facility.network.host, self._counts)
 
     def _system(self, name: str, kind: type[_S]) -> _S:
         found = self.systems.get(name) if self.running else None
@@ -737,6 +744,7 @@ class Hospital:
             for port, place in PORTS.items()
             if hasattr(part, port)
         }
+        known |= {f"{name}.metrics" for name in makers(self.site)}
         for place, port in self._ports.items():
             if place not in known:
                 raise ConfigurationError(

@@ -86,6 +86,7 @@ def test_bytes_go_both_ways_and_are_heard(tapped: Network, called: socket.socket
     with dial(tapped) as near:
         near.sendall(b"question")
         far, _ = called.accept()
+        far.settimeout(5)
         with far:
             assert far.recv(100) == b"question"
             far.sendall(b"answer")
@@ -100,6 +101,7 @@ def test_an_end_that_has_said_all_still_gets_the_answer(
         near.sendall(b"all")
         near.shutdown(socket.SHUT_WR)
         far, _ = called.accept()
+        far.settimeout(5)
         with far:
             assert [far.recv(100), far.recv(100)] == [b"all", b""]
             far.sendall(b"late answer")
@@ -113,6 +115,7 @@ def test_a_connection_that_is_broken_off_is_broken_off_at_the_other_end(
 ) -> None:
     near = dial(tapped)
     far, _ = called.accept()
+    far.settimeout(5)
     far.settimeout(5)
     with far:
         near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
