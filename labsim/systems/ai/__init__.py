@@ -1,0 +1,1 @@
+"""The AI node: it looks at CT series of the thorax by itself."""
