@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from labsim.site import Site
+from labsim.systems.ai import AiNode
 from labsim.systems.archive import Archive
 from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
@@ -53,6 +54,8 @@ def makers(site: Site) -> dict[str, Maker]:
         made[own.name] = partial(Modality, site, own)
     if site.importer is not None:
         made["importer"] = partial(Importer, site, site.importer)
+    if site.ai is not None:
+        made["ai"] = partial(AiNode, site, site.ai)
     parts = site.parts()
     return {name: partial(_on_its_host, parts[name], maker) for name, maker in made.items()}
 
