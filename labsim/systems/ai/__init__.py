@@ -11,7 +11,7 @@ from sqlite3 import Row
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage
+from pydicom.uid import UID, CTImageStorage
 from pynetdicom import build_context, evt
 
 from labsim.errors import DimseFailed, LabError
@@ -97,7 +97,9 @@ class AiNode(System):
     def _store(self, event: evt.Event) -> int | Dataset:
         """Answer a C-STORE; what is answered with success is on disk."""
         image = event.dataset
-        if not all(image.get(f"{level}InstanceUID") for level in ("Study", "Series", "SOP")):
+        uids = [image.get(f"{level}InstanceUID") for level in ("Study", "Series", "SOP")]
+        # The last one names a file, so it must be a UID and no path.
+        if not all(uid and UID(str(uid)).is_valid for uid in uids):
             return failure(0xA900, "an image without its UIDs")
         self._work.keep(event.encoded_dataset(), image)
         return 0x0000
@@ -118,7 +120,7 @@ class AiNode(System):
 
     def _schedule(self, series: Row) -> None:
         expected = self._count(series["study_uid"], series["series_uid"])
-        if series["images"] < expected:
+        if not expected or series["images"] < expected:
             self.note(f"series waits: {series['images']} of {expected} images", **_keys(series))
             return
         self._work.schedule(series)

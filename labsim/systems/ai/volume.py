@@ -72,13 +72,16 @@ def volume_of(images: Sequence[Dataset]) -> Volume:
     distance = _distance([_height(image) for image in ordered])
     first = ordered[0]
     for image in ordered:
-        if image.Rows != first.Rows or image.Columns != first.Columns:
+        if (image.get("Rows"), image.get("Columns")) != (first.get("Rows"), first.get("Columns")):
             raise Unsuitable("The slices differ in rows and columns.")
-        if list(image.ImageOrientationPatient) != [1, 0, 0, 0, 1, 0]:
+        if list(image.get("ImageOrientationPatient") or ()) != [1, 0, 0, 0, 1, 0]:
             raise Unsuitable("The slices are not axial (Image Orientation (Patient)).")
-    values = np.stack([_hounsfield(image) for image in ordered])
-    x, y, z = (float(value) for value in first.ImagePositionPatient)
-    down, across = (float(value) for value in first.PixelSpacing)
+    try:
+        values = np.stack([_hounsfield(image) for image in ordered])
+        x, y, z = (float(value) for value in first.ImagePositionPatient)
+        down, across = (float(value) for value in first.PixelSpacing)
+    except (AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise Unsuitable(f"An image cannot be read: {error}.") from error
     return Volume(values, (x, y, z), (distance, down, across), tuple(ordered))
 
 

@@ -55,12 +55,15 @@ class Work:
         folder.mkdir(exist_ok=True)
 
     def keep(self, data: bytes, image: Dataset) -> None:
-        """Keep an image; when this returns it is on disk."""
-        (self._folder / f"{image.SOPInstanceUID}.dcm").write_bytes(data)
+        """Keep an image; when this returns it is on disk. One that came before stays as it is."""
+        uid = str(image.SOPInstanceUID)
+        if self._db.row("SELECT 1 FROM images WHERE sop_uid = ?", uid) is not None:
+            return
+        (self._folder / f"{uid}.dcm").write_bytes(data)
         self._db.upsert(
             "images",
             "sop_uid",
-            sop_uid=str(image.SOPInstanceUID),
+            sop_uid=uid,
             series_uid=str(image.SeriesInstanceUID),
             study_uid=str(image.StudyInstanceUID),
             accession=text_of(image.get("AccessionNumber")),

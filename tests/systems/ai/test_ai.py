@@ -122,3 +122,47 @@ def test_an_image_of_another_patient_under_the_same_series_cancels_the_work(
     send(community, "ai", images)
     heard(community, "CANCELED: The images differ in PatientID")
     assert results(community) == []
+
+
+def test_a_series_that_is_sent_again_is_not_worked_on_again(
+    community: Hospital, thorax: Thorax, send: Send
+) -> None:
+    images = thorax(1)
+    for system in ("pacs", "ai"):
+        send(community, system, images)
+    heard(community, "COMPLETED")
+    send(community, "ai", images)
+    assert community.ai.wait_until_idle(5)
+    assert len(states(community)) == 1
+
+
+def test_a_series_that_the_archive_does_not_have_waits(
+    community: Hospital, thorax: Thorax, send: Send
+) -> None:
+    send(community, "ai", thorax(1, slices=8))
+    heard(community, "series waits: 8 of 0 images")
+    assert states(community) == []
+
+
+def test_results_that_the_archive_did_not_take_are_sent_later(
+    community: Hospital, thorax: Thorax, send: Send
+) -> None:
+    images = thorax(1)
+    for system in ("pacs", "ai"):
+        if system == "ai":  # it may ask, and may not store
+            community.pacs.register_ae("AI", host="ai", port=104, may_store=False)
+        send(community, system, images)
+    heard(community, "work waits")
+    assert states(community) == [("IN PROGRESS", None, "")]
+    assert results(community) == []
+    community.pacs.register_ae("AI", host="ai", port=104)
+    community.ai.retry()
+    heard(community, "COMPLETED")
+    assert results(community) == ["SR"]
+
+
+def test_a_uid_that_is_a_path_is_refused(community: Hospital, thorax: Thorax, dial: Dial) -> None:
+    image = thorax(1, slices=8)[0]
+    with dial(community, "ai", CTImageStorage) as association:
+        image.StudyInstanceUID = "../../x"
+        assert association.send_c_store(image).Status == 0xA900

@@ -68,6 +68,17 @@ def test_uneven_spacing_is_refused(thorax: Thorax) -> None:
         volume_of(images)
 
 
+@pytest.mark.parametrize(
+    "keyword", ["PixelSpacing", "PixelData", "RescaleSlope", "Rows", "ImageOrientationPatient"]
+)
+def test_images_that_say_too_little_are_refused(thorax: Thorax, keyword: str) -> None:
+    images = thorax(4, slices=8)
+    for image in images:
+        delattr(image, keyword)
+    with pytest.raises(Unsuitable):
+        volume_of(images)
+
+
 def test_too_few_slices_are_refused(thorax: Thorax) -> None:
     with pytest.raises(Unsuitable, match="4 slices are too few"):
         volume_of(thorax(4, slices=4))
