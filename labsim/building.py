@@ -8,6 +8,7 @@ from functools import partial
 
 from labsim.clock import Clock
 from labsim.site import Site
+from labsim.systems.ai import AiNode
 from labsim.systems.archive import Archive
 from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
@@ -55,6 +56,8 @@ def makers(site: Site, clocks: Mapping[str, Clock]) -> dict[str, Maker]:
         made[own.name] = partial(Modality, site, own)
     if site.importer is not None:
         made["importer"] = partial(Importer, site, site.importer)
+    if site.ai is not None:
+        made["ai"] = partial(AiNode, site, site.ai)
     hosts = {name: part.host for name, part in site.parts().items()}  # type: ignore[attr-defined]
     return {
         name: partial(_on_its_host, hosts[name], clocks.get(hosts[name]), maker)

@@ -27,6 +27,7 @@ from labsim.recovery import Down, Recovery, recover_pacs
 from labsim.site import PORTS, Site
 from labsim.state_folder import make_folder, take, temporary_folder
 from labsim.systems import metrics
+from labsim.systems.ai import AiNode
 from labsim.systems.archive import Archive
 from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
@@ -194,6 +195,11 @@ class Hospital:
     def archive(self) -> Archive:
         """The vendor neutral archive, at a site that has one."""
         return self._system("archive", Archive)
+
+    @property
+    def ai(self) -> AiNode:
+        """The computer that looks at images by itself, at a site that has one."""
+        return self._system("ai", AiNode)
 
     @property
     def importer(self) -> Importer:

@@ -17,7 +17,7 @@ from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import LabError
 from labsim.media.creator import Disc
-from labsim.site import DeskSite, ImporterSite, ModalitySite, PacsSite, RisSite, Site
+from labsim.site import AiSite, DeskSite, ImporterSite, ModalitySite, PacsSite, RisSite, Site
 from labsim.sop_classes import (
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
@@ -80,7 +80,7 @@ CREATE TABLE IF NOT EXISTS expected_studies (
 """
 )
 
-DicomPart = ModalitySite | RisSite | DeskSite | ImporterSite | PacsSite
+DicomPart = ModalitySite | RisSite | DeskSite | ImporterSite | PacsSite | AiSite
 
 
 class Pacs(Operated, Stewardship):
@@ -142,7 +142,7 @@ class Pacs(Operated, Stewardship):
 
     def _known_at_first(self, site: Site) -> list[DicomPart]:
         """Return whom it lets in before anybody has configured it."""
-        others = [part for part in (site.importer, site.archive) if part is not None]
+        others = [part for part in (site.importer, site.archive, site.ai) if part is not None]
         return [*site.modalities, site.ris, site.desk, *others]
 
     def gauges(self) -> list[Gauge]:

@@ -1,0 +1,109 @@
+"""Segmentation and report of the AI node, as another program reads them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+
+from labsim.ids import make_uid
+from labsim.systems.ai.nodules import find_nodules
+from labsim.systems.ai.results import results_of
+from labsim.systems.ai.volume import Volume, volume_of
+
+Thorax = Callable[..., list[FileDataset]]
+
+
+def made(volume: Volume) -> list[Dataset]:
+    findings = find_nodules(volume)
+    return results_of(volume, findings, lambda name: make_uid("test", name), "Hillside")
+
+
+@pytest.fixture(scope="module")
+def volume(thorax: Thorax) -> Volume:
+    return volume_of(thorax(4))
+
+
+@pytest.fixture(scope="module")
+def results(volume: Volume) -> list[Dataset]:
+    return made(volume)
+
+
+def test_they_belong_to_the_study_and_patient_of_the_images(
+    volume: Volume, results: list[Dataset]
+) -> None:
+    assert [result.Modality for result in results] == ["SEG", "SR"]
+    first = volume.images[0]
+    for result in results:
+        assert result.StudyInstanceUID == first.StudyInstanceUID
+        assert result.SeriesInstanceUID != first.SeriesInstanceUID
+        assert result.PatientID == first.PatientID
+        assert result.IssuerOfPatientID == first.IssuerOfPatientID
+        assert result.AccessionNumber == first.AccessionNumber
+
+
+def test_the_segment_has_the_voxels_of_the_nodule(volume: Volume, results: list[Dataset]) -> None:
+    (finding,) = find_nodules(volume)
+    assert results[0].pixel_array.sum() == np.count_nonzero(finding.mask)
+
+
+def test_the_report_has_size_and_certainty_and_names_its_evidence(
+    volume: Volume, results: list[Dataset]
+) -> None:
+    segmentation, report = results
+    numbers = _numbers(report)
+    (finding,) = find_nodules(volume)
+    assert numbers["Diameter"] == pytest.approx(finding.diameter, abs=0.1)
+    assert numbers["Certainty of Finding"] == pytest.approx(100 * finding.confidence, abs=0.1)
+    named = {
+        str(instance.ReferencedSOPInstanceUID)
+        for keyword in (
+            "CurrentRequestedProcedureEvidenceSequence",
+            "PertinentOtherEvidenceSequence",
+        )
+        for study in report.get(keyword) or ()
+        for series in study.ReferencedSeriesSequence
+        for instance in series.ReferencedSOPSequence
+    }
+    assert segmentation.SOPInstanceUID in named
+    assert named >= {str(i.ReferencedSOPInstanceUID) for i in _sources(segmentation)}
+
+
+def test_a_healthy_thorax_gets_a_report_alone(thorax: Thorax) -> None:
+    (report,) = made(volume_of(thorax(1)))
+    assert report.Modality == "SR"
+    assert _numbers(report) == {}
+
+
+def test_dciodvfy_finds_no_error(
+    results: list[Dataset], tmp_path: Path, peer: Callable[[str], Path]
+) -> None:
+    for result in results:
+        path = tmp_path / f"{result.Modality}.dcm"
+        result.save_as(path, enforce_file_format=True)
+        run = subprocess.run([peer("dciodvfy"), path], capture_output=True, text=True, check=False)
+        assert [line for line in run.stderr.splitlines() if line.startswith("Error")] == []
+        assert dcmread(path).SOPInstanceUID == result.SOPInstanceUID
+
+
+def _sources(segmentation: Dataset) -> list[Dataset]:
+    return [
+        instance
+        for series in segmentation.ReferencedSeriesSequence
+        for instance in series.ReferencedInstanceSequence
+    ]
+
+
+def _numbers(content: Dataset) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for item in content.get("ContentSequence") or ():
+        if item.ValueType == "NUM":
+            name = str(item.ConceptNameCodeSequence[0].CodeMeaning)
+            found[name] = float(item.MeasuredValueSequence[0].NumericValue)
+        found |= _numbers(item)
+    return found
