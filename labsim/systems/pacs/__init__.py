@@ -115,7 +115,7 @@ class Pacs(Operated, Stewardship):
         self._hl7 = MllpEndpoint(
             self.name, facility.journal, facility.clock, facility.network, facility.loop
         )
-        self._files = FileStore(self.folder)
+        self._files = self._store()
         self._index = Index(self.db)
         self._entities = Entities(self.db)
         if self.db.next("configured") == 1:
@@ -139,6 +139,10 @@ class Pacs(Operated, Stewardship):
         self.prefetched.append(self.storage.bring)
         if not backup.just_restored(self.folder):  # else it is the administrator's to mend
             self._storing.repair()
+
+    def _store(self) -> FileStore:
+        """Return where its files lie."""
+        return FileStore(self.folder)
 
     def _known_at_first(self, site: Site) -> list[DicomPart]:
         """Return whom it lets in before anybody has configured it."""
