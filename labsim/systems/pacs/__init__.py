@@ -304,7 +304,7 @@ class Pacs(Operated, Stewardship):
             for e in self._entities.all()
         ]
         columns = ("AE title", "host", "port", "may store", "may query", "is sent", "transcode")
-        return Table(columns, rows, f"AE titles registered at {self._own.ae_title}")
+        return Table(columns, rows, f"AE titles registered at {self.name}")
 
     @needs("configure")
     def configure_duplicates(self, policy: str) -> None:
@@ -356,7 +356,7 @@ class Pacs(Operated, Stewardship):
             "GROUP BY st.id ORDER BY st.id"
         )
         columns = ("patient ID", "name", "date", "accession", "study", "series", "images")
-        return Table(columns, rows, f"Studies in {self._own.ae_title}")
+        return Table(columns, rows, f"Studies in {self.name}")
 
     def count(self, study_uid: str) -> int:
         """Return how many images of a study are in the archive; a report is none."""
