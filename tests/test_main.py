@@ -100,6 +100,8 @@ def test_up_tells_where_the_engine_is(up: Up) -> None:
     places = [place for place in told["systems"] if place["name"] == "engine"]
     [engine] = [place for place in places if place["protocol"] == "mllp"]
     assert (engine["protocol"], engine["application"]) == ("mllp", "ENGINE")
+    archive = {p["protocol"] for p in told["systems"] if p["name"] == "archive"}
+    assert {"dicom", "mllp"} <= archive
     assert listens(engine["port"])
 
 

@@ -10,6 +10,7 @@ from labsim.systems.archive import issuers, migration, morphing
 from labsim.systems.archive.issuers import Issuers
 from labsim.systems.archive.migration import Migration
 from labsim.systems.archive.morphing import Morphing
+from labsim.systems.archive.objects import ObjectFiles
 from labsim.systems.facility import Facility
 from labsim.systems.pacs import DicomPart, Pacs
 
@@ -35,6 +36,8 @@ class Archive(Pacs):
         Rules that change attributes on the way in.
     issuers : Issuers
         Whose patient IDs become whose.
+    objects : ObjectFiles
+        The object storage in which its files lie.
     migration : Migration
         Brings the studies of another archive here.
     """
@@ -53,6 +56,11 @@ class Archive(Pacs):
         self.migration = Migration(
             *(self, self._dicom, self._index, self._files, self._entities, self.access)
         )
+
+    def _store(self) -> ObjectFiles:
+        self.objects = ObjectFiles(self.folder)
+        self.objects.now = self.now
+        return self.objects
 
     def _known_at_first(self, site: Site) -> list[DicomPart]:
         return [site.pacs, site.desk]

@@ -105,7 +105,7 @@ class Issuers:
     def table(self) -> Table:
         """Return whose patient IDs become whose."""
         rows = self._system.db.rows('SELECT issuer, "to", prefix FROM issuer_map ORDER BY issuer')
-        return Table(("issuer", "becomes", "prefix"), rows, f"Issuers at {self._own_title}")
+        return Table(("issuer", "becomes", "prefix"), rows, f"Issuers at {self._system.name}")
 
     def change(self, data: bytes, header: FileDataset, calling: str) -> bytes | None:
         """Return the file of an image under its new patient ID, None if that stays.

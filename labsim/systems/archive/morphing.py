@@ -136,7 +136,7 @@ class Morphing:
             (name, described(conditions) or "every image", ", ".join(map(_told, actions)))
             for name, conditions, actions in self._rules()
         ]
-        return Table(("rule", "when", "does"), rows, f"Tag morphing at {self._own_title}")
+        return Table(("rule", "when", "does"), rows, f"Tag morphing at {self._system.name}")
 
     def change(self, data: bytes, header: FileDataset, calling: str) -> bytes | None:
         """Return the changed file of an image, None if no rule changes it."""

@@ -115,7 +115,7 @@ class Pacs(Operated, Stewardship):
         self._hl7 = MllpEndpoint(
             self.name, facility.journal, facility.clock, facility.network, facility.loop
         )
-        self._files = FileStore(self.folder)
+        self._files = self._store()
         self._index = Index(self.db)
         self._entities = Entities(self.db)
         if self.db.next("configured") == 1:
@@ -139,6 +139,10 @@ class Pacs(Operated, Stewardship):
         self.prefetched.append(self.storage.bring)
         if not backup.just_restored(self.folder):  # else it is the administrator's to mend
             self._storing.repair()
+
+    def _store(self) -> FileStore:
+        """Return where its files lie."""
+        return FileStore(self.folder)
 
     def _known_at_first(self, site: Site) -> list[DicomPart]:
         """Return whom it lets in before anybody has configured it."""
@@ -300,7 +304,7 @@ class Pacs(Operated, Stewardship):
             for e in self._entities.all()
         ]
         columns = ("AE title", "host", "port", "may store", "may query", "is sent", "transcode")
-        return Table(columns, rows, f"AE titles registered at {self._own.ae_title}")
+        return Table(columns, rows, f"AE titles registered at {self.name}")
 
     @needs("configure")
     def configure_duplicates(self, policy: str) -> None:
@@ -352,7 +356,7 @@ class Pacs(Operated, Stewardship):
             "GROUP BY st.id ORDER BY st.id"
         )
         columns = ("patient ID", "name", "date", "accession", "study", "series", "images")
-        return Table(columns, rows, f"Studies in {self._own.ae_title}")
+        return Table(columns, rows, f"Studies in {self.name}")
 
     def count(self, study_uid: str) -> int:
         """Return how many images of a study are in the archive; a report is none."""

@@ -108,7 +108,7 @@ class FileStore:
 
         def move() -> None:
             moved.append(_size(target))
-            temporary.replace(target)
+            self._into_place(temporary, name, data)
 
         self._reserve(tier, len(data))
         try:
@@ -185,6 +185,10 @@ class FileStore:
         }
         with self._lock:
             self._used = used
+
+    def _into_place(self, temporary: Path, name: str, data: bytes) -> None:
+        """Give a whole file its name."""
+        temporary.replace(self.path(name))
 
     def _found(self, name: str) -> Path:
         """Return where a file is, in whatever tier: it may have moved since the index was asked."""

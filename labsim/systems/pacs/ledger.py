@@ -102,7 +102,7 @@ class Ledger:
             )
             for row in rows
         ]
-        return Table(columns, shown, "Corrections at the PACS")
+        return Table(columns, shown, f"Corrections at {self._system.name}")
 
     def get(self, number: int) -> dict[str, str]:
         """Return a correction that can be taken back."""

@@ -194,7 +194,11 @@ class PrefetchRules:
     def table(self) -> Table:
         """Return every rule."""
         columns = list(PrefetchRule.__dataclass_fields__)
-        return Table(columns, [list(vars(r).values()) for r in self.all()], "Prefetch of the PACS")
+        return Table(
+            columns,
+            [list(vars(r).values()) for r in self.all()],
+            f"Prefetch of {self._system.name}",
+        )
 
     def __repr__(self) -> str:
         return str(self.table())

@@ -101,7 +101,9 @@ class QualityControl:
             for row in self._system.db.rows("SELECT * FROM qc_rules ORDER BY rowid")
         ]
         return Table(
-            ("rule", "enabled", "does", "value"), rows, "Quality-control rules of the PACS"
+            ("rule", "enabled", "does", "value"),
+            rows,
+            f"Quality-control rules of {self._system.name}",
         )
 
     @needs("configure")
@@ -162,7 +164,7 @@ class QualityControl:
             decided,
         )
         columns = ("study", "accession", "patient ID", "rule", "why", "state", "found", "decision")
-        return Table(columns, rows, "Quality control at the PACS")
+        return Table(columns, rows, f"Quality control at {self._system.name}")
 
     def __repr__(self) -> str:
         return str(self.table())

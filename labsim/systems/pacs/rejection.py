@@ -222,7 +222,7 @@ class Rejections:
         )
         shown = [(*row[:3], _TITLES[row["title"]].meaning, row["text"], *row[5:]) for row in rows]
         columns = ("accession", "patient ID", "SOP Instance UID", "reason", "text", "from")
-        return Table((*columns, "when", "state"), shown, "Rejected images of the PACS")
+        return Table((*columns, "when", "state"), shown, f"Rejected images of {self._system.name}")
 
     def is_rejected(self, sop_uid: str) -> bool:
         """Tell whether an instance is rejected and hidden: the archive promises it to nobody."""

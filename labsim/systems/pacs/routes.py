@@ -213,7 +213,9 @@ class Routes:
             for route in self.all()
         ]
         columns = ("route", "images with", "to", "priority", "quiet s", "enabled")
-        return Table((*columns, "waiting", "sent", "failed"), rows, "Routes of the PACS")
+        return Table(
+            (*columns, "waiting", "sent", "failed"), rows, f"Routes of {self._system.name}"
+        )
 
     def __repr__(self) -> str:
         return str(self.table())

@@ -117,7 +117,7 @@ class Storage:
             rows.append((tier, *row, used, quota or "", f"{used / quota:.0%}" if quota else ""))
         marks = f"high watermark {self.policy.high:.0%}, low {self.policy.low:.0%}"
         columns = ("tier", "studies", "images", "bytes", "quota", "full")
-        return Table(columns, rows, f"Storage of the PACS, {marks}")
+        return Table(columns, rows, f"Storage of {self._system.name}, {marks}")
 
     def forecast(self, days: int = 365) -> Forecast:
         """Say when the archive is full, from how it has grown.

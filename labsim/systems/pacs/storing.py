@@ -177,7 +177,9 @@ class Storing:
         except _KeptFirst:  # begun before a stop, and finished now
             return
         except (OSError, sqlite3.OperationalError) as error:
-            raise LabError(f"The PACS cannot store what it has made: {error}.") from error
+            raise LabError(
+                f"{self._system.name} cannot store what it has made: {error}."
+            ) from error
         self._note_image(header, "made and stored")
 
     def _tell(self, stored: StoredInstance) -> None:

@@ -101,7 +101,9 @@ def test_its_audit_messages_and_tables_bear_its_own_name(
     town: Hospital, image: Image, put: Put
 ) -> None:
     put(town, image())
-    assert town.archive.table().caption == "Studies in ARCHIVE"
+    assert town.archive.table().caption == "Studies in archive"
+    assert town.archive.routes.table().caption == "Routes of archive"
+    assert town.archive.qc.table().caption == "Quality control at archive"
     town.settle()
     events = [entry[2] for entry in town.audit.search(source="archive", limit=20)]
     assert "DICOM Instances Transferred" in events
@@ -116,4 +118,4 @@ def test_what_was_stored_and_configured_outlives_a_restart(
         first.archive.configure_duplicates("replace")
     with Hospital(site="community", path=tmp_path) as again:
         assert again.archive.count(str(one.StudyInstanceUID)) == 1
-        assert put(again, other(image, one)) == [0x0000]
+        assert put(again, other(image, one)) == [0xA700]  # asked for, and objects never change
