@@ -119,7 +119,7 @@ def test_up_tells_programs_where_everything_is(up: Up) -> None:
     }
     for (_, protocol), place in places.items():
         title = "application" if protocol == "mllp" else "ae_title"
-        assert set(place) == {"name", "protocol", title, "host", "port"}
+        assert set(place) == {"name", "protocol", "tls", title, "host", "port"}
         assert place["host"] == "127.0.0.1"
         assert listens(place["port"])
     assert places["pacs", "dicom"]["ae_title"] == "PACS"
