@@ -34,6 +34,7 @@ from labsim.systems.engine import Engine
 from labsim.systems.facility import Endpoint, Facility, System
 from labsim.systems.his import His
 from labsim.systems.importer import Importer
+from labsim.systems.logs import Logs
 from labsim.systems.modality import Modality
 from labsim.systems.pacs import Pacs, backup
 from labsim.systems.ris import Ris
@@ -138,6 +139,8 @@ class Hospital:
             opened.callback(lock.close)
             self.journal = Journal(self.path / "journal", self.clock)
             opened.callback(self.journal.close)
+            self._logs = Logs(self.path / "logs", self.journal)
+            opened.callback(self._logs.close)
             self._go_on()
             self._loop = BackgroundLoop()
             opened.callback(self._loop.close)
@@ -465,6 +468,11 @@ class Hospital:
                 self._undo.pop()
                 fault = self.faults.pop()
                 self.journal.record("trainer", "state", f"fault taken back: {fault.title}")
+
+    def logs(self, system: str, *, level: str = "info", contains: str = "") -> Table:
+        """Return one system's log, narrowed down as in `labsim.systems.logs.Logs.table`."""
+        self._require_running()
+        return self._logs.table(system, level, contains)
 
     def capture(self, path: Path | str, link: Collection[str] | None = None) -> Capture:
         """Begin to write what passes on the wire into a pcapng file, for Wireshark.
