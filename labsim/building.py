@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from labsim.clock import Clock
+from labsim.hosts import Host, Hosts
 from labsim.site import Site
 from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
@@ -20,21 +20,21 @@ from labsim.systems.ris import Ris
 Maker = Callable[[Facility], System]
 
 
-def makers(site: Site, clocks: Mapping[str, Clock]) -> dict[str, Maker]:
+def makers(site: Site, hosts: Hosts) -> dict[str, Maker]:
     """Return what makes each system of a site, by its name, in the order of their start.
 
     Parameters
     ----------
     site : Site
         Which systems there are.
-    clocks : mapping of str to Clock
-        The clock of each host, by the host's name.
+    hosts : Hosts
+        What they run on.
 
     Returns
     -------
     dict of str to callable
         Each takes the hospital's facility and returns the system, which sees
-        the network from its own host and goes by the host's clock.
+        the network from its own host and goes by the host's clock and disk.
     """
     made: dict[str, Maker] = {}
     if site.audit is not None:
@@ -49,12 +49,16 @@ def makers(site: Site, clocks: Mapping[str, Clock]) -> dict[str, Maker]:
         made[own.name] = partial(Modality, site, own)
     if site.importer is not None:
         made["importer"] = partial(Importer, site, site.importer)
-    hosts = {name: part.host for name, part in site.parts().items()}  # type: ignore[attr-defined]
+    parts = site.parts()
     return {
-        name: partial(_on_its_host, hosts[name], clocks[hosts[name]], maker)
+        name: partial(_on_its_host, hosts[parts[name].host], maker)  # type: ignore[attr-defined]
         for name, maker in made.items()
     }
 
 
-def _on_its_host(host: str, clock: Clock, maker: Maker, facility: Facility) -> System:
-    return maker(replace(facility, network=facility.network.seen_from(host), clock=clock))
+def _on_its_host(host: Host, maker: Maker, facility: Facility) -> System:
+    seen = facility.network.seen_from(host.name)
+    own = replace(facility, network=seen, clock=host.clock, room=host.disk.reserve)
+    system = maker(own)
+    host.disk.fit(system)
+    return system

@@ -584,7 +584,7 @@ class Hospital:
             for alias in (getattr(part, "application", ""), getattr(part, "ae_title", "")):
                 if alias:
                     self.journal.name(alias, name)
-        self._makers: dict[str, Maker] = makers(self.site, self._hosts.clocks)
+        self._makers: dict[str, Maker] = makers(self.site, self._hosts)
         for name, make in self._makers.items():
             system = make(self._facility)
             opened.callback(system.stop)

@@ -105,7 +105,7 @@ class Pacs(Operated, Stewardship):
         self._hl7 = MllpEndpoint(
             self.name, facility.journal, facility.clock, facility.network, facility.loop
         )
-        self._files = FileStore(self.folder)
+        self._files = FileStore(self.folder, facility.room)
         self._index = Index(self.db)
         self._entities = Entities(self.db)
         if self.db.next("configured") == 1:
