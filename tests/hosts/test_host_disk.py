@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import sqlite3
 import pytest
 
 from labsim import Hospital
