@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from labsim.hosts import Host, Hosts
+from labsim.hosts import Hosts
 from labsim.site import Site
+from labsim.systems.archive import Archive
 from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
 from labsim.systems.facility import Facility, System
@@ -16,6 +17,7 @@ from labsim.systems.importer import Importer
 from labsim.systems.modality import Modality
 from labsim.systems.pacs import Pacs
 from labsim.systems.ris import Ris
+from labsim.systems.standby import Standby
 
 Maker = Callable[[Facility], System]
 
@@ -28,7 +30,8 @@ def makers(site: Site, hosts: Hosts) -> dict[str, Maker]:
     site : Site
         Which systems there are.
     hosts : Hosts
-        What they run on.
+        What they run on; on one that is not there, a system has the hospital's clock
+        and as much disk as it wants.
 
     Returns
     -------
@@ -44,21 +47,27 @@ def makers(site: Site, hosts: Hosts) -> dict[str, Maker]:
         made["engine"] = partial(Engine, site)
     made["his"] = partial(His, site)
     made["ris"] = partial(Ris, site)
+    if site.standby is not None:
+        made["standby"] = partial(Standby, site.standby)
     made["pacs"] = partial(Pacs, site)
+    if site.archive is not None:
+        made["archive"] = partial(Archive, site)
     for own in site.modalities:
         made[own.name] = partial(Modality, site, own)
     if site.importer is not None:
         made["importer"] = partial(Importer, site, site.importer)
     parts = site.parts()
     return {
-        name: partial(_on_its_host, hosts[parts[name].host], maker)  # type: ignore[attr-defined]
+        name: partial(_on_its_host, parts[name].host, hosts, maker)  # type: ignore[attr-defined]
         for name, maker in made.items()
     }
 
 
-def _on_its_host(host: Host, maker: Maker, facility: Facility) -> System:
-    seen = facility.network.seen_from(host.name)
-    own = replace(facility, network=seen, clock=host.clock, room=host.disk.reserve)
-    system = maker(own)
+def _on_its_host(name: str, hosts: Hosts, maker: Maker, facility: Facility) -> System:
+    seen = replace(facility, network=facility.network.seen_from(name))
+    host = hosts.get(name)
+    if host is None:
+        return maker(seen)
+    system = maker(replace(seen, clock=host.clock, room=host.disk.reserve))
     host.disk.fit(system)
     return system

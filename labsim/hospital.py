@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from pydicom.dataset import Dataset
 
@@ -21,8 +22,10 @@ from labsim.errors import ConfigurationError, LabError
 from labsim.exam import Exam
 from labsim.hosts import Host, Hosts
 from labsim.journal import Event, Journal
+from labsim.recovery import Down, Recovery, recover_pacs
 from labsim.site import PORTS, Site
 from labsim.state_folder import make_folder, take, temporary_folder
+from labsim.systems.archive import Archive
 from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
 from labsim.systems.facility import Endpoint, Facility, System
@@ -31,6 +34,7 @@ from labsim.systems.importer import Importer
 from labsim.systems.modality import Modality
 from labsim.systems.pacs import Pacs, backup
 from labsim.systems.ris import Ris
+from labsim.systems.standby import Standby
 from labsim.table import Table
 from labsim.tools import Tools
 from labsim.wire.association_log import dataset_of
@@ -135,6 +139,7 @@ class Hospital:
             opened.callback(self._loop.close)
             self.network = Network()
             self.systems: dict[str, System] = {}
+            self._down: dict[str, Down] = {}
             self._build(opened)
             self._opened = opened.pop_all()
         self.running = True
@@ -184,6 +189,11 @@ class Hospital:
         return self._system("pacs", Pacs)
 
     @property
+    def archive(self) -> Archive:
+        """The vendor neutral archive, at a site that has one."""
+        return self._system("archive", Archive)
+
+    @property
     def importer(self) -> Importer:
         """Where discs from other hospitals are read."""
         return self._system("importer", Importer)
@@ -192,6 +202,11 @@ class Hospital:
     def audit(self) -> AuditRepository:
         """The audit repository, at a site that has one."""
         return self._system("audit", AuditRepository)
+
+    @property
+    def standby(self) -> Standby:
+        """Where a replica of the PACS is kept, at a site that has one."""
+        return self._system("standby", Standby)
 
     @property
     def engine(self) -> Engine:
@@ -503,8 +518,18 @@ class Hospital:
         meanwhile()
         return self.bring_up(name)
 
-    def take_down(self, name: str) -> None:
-        """Stop one system; its folder stays, and it can be brought up again.
+    def take_down(self, name: str) -> System:
+        """Stop one system; the others run on, and who calls it hears that nobody is there.
+
+        Parameters
+        ----------
+        name : str
+            Which system.
+
+        Returns
+        -------
+        System
+            As it was; its folder stays.
 
         Raises
         ------
@@ -512,23 +537,39 @@ class Hospital:
             If the hospital has no such system, or it is down already.
         """
         old = self._system(name, System)  # type: ignore[type-abstract]
-        ports = {f"{name}.{service.place}": service.port for service in old.listening()}
-        self._down[name] = replace(self._facility, ports={**self._ports, **ports})
+        self._down[name] = Down.of(old)
         self.systems = {each: system for each, system in self.systems.items() if each != name}
         old.stop()
+        self.journal.record(name, "state", f"{name} is down")
+        return old
 
-    def bring_up(self, name: str) -> System:
-        """Start a system that was taken down from its folder, on the same loopback ports.
+    def bring_up(self, name: str, *, host: str = "") -> System:
+        """Start a system that was taken down, from its folder and on its loopback ports.
+
+        Parameters
+        ----------
+        name : str
+            Which system.
+        host : str
+            Another host to run on; then its old host's name leads there, as
+            when an alias in the name service is changed. It holds until the
+            hospital stops.
+
+        Returns
+        -------
+        System
+            As it runs now.
 
         Raises
         ------
         LabError
-            If it is not down, or cannot start; it stays down then.
+            If it is not down, cannot be moved, or cannot start; it stays down then.
         """
         self._require_running()
         if name not in self._down:
             raise LabError(f"{name} is not down.", "hospital.hosts() shows what runs.")
-        new = self._makers[name](self._down[name])
+        facility = replace(self._facility, ports={**self._ports, **self._down[name].ports})
+        new = self._maker(name, host)(facility)
         try:
             new.start()
         except BaseException:
@@ -540,7 +581,78 @@ class Hospital:
         running = {**self.systems, name: new}
         self.systems = {each: running[each] for each in self._makers if each in running}
         new.resume()
+        self.journal.record(name, "state", f"{name} is up" + (f" on {host}" if host else ""))
         return new
+
+    def fail_over(self) -> Recovery:
+        """Let the standby take the place of the PACS, which is taken down if it runs.
+
+        Returns
+        -------
+        Recovery
+            What that cost: what was stored after the last replica is lost.
+
+        Raises
+        ------
+        LabError
+            If there is no standby, or it runs there already.
+        NotFound
+            If no replica has arrived yet.
+        """
+        standby = self._system("standby", Standby)
+        part = self.site.standby
+        assert part is not None, "its system is there"
+        if "pacs" in self.systems:
+            if {e.address.host for e in self.pacs.endpoints} == {part.host}:
+                raise LabError("The PACS runs on the standby already.")
+            backup.sound(standby.replica, None, self.site.issuer)  # before anything is stopped
+            self.take_down("pacs")
+        return self.recover_pacs(standby.replica, host=part.host)
+
+    def lose(self, name: str) -> None:
+        """Lose a system with its disk, as to fire or to ransomware: nothing of it is left.
+
+        Raises
+        ------
+        LabError
+            If the hospital has no such system, or it is down already.
+        """
+        shutil.rmtree(self.take_down(name).folder)
+
+    def recover_pacs(
+        self, folder: Path | str, snapshot: int | None = None, *, host: str = ""
+    ) -> Recovery:
+        """Bring a PACS that is down back from a backup, and measure what that took.
+
+        Parameters
+        ----------
+        folder : Path or str
+            Where `Pacs.backup` wrote.
+        snapshot : int, optional
+            Which one; the last if left out.
+        host : str
+            A new host for it; the old one if left out.
+
+        Returns
+        -------
+        Recovery
+            How much was lost (against the recovery point objective) and how
+            long the archive was away (against the recovery time objective).
+
+        Raises
+        ------
+        ConfigurationError
+            If the backup is damaged or another hospital's.
+        LabError
+            If the PACS runs.
+        NotFound
+            If there is no backup.
+        """
+        self._require_running()
+        down = self._down.get("pacs")
+        if down is None:
+            raise LabError("The PACS runs.", "hospital.restore_pacs(…) restores one that runs.")
+        return recover_pacs(self, down, Path(folder).absolute(), snapshot, host)
 
     def __repr__(self) -> str:
         if not self.running:
@@ -574,7 +686,6 @@ class Hospital:
         )
         self._hosts = Hosts(self.site, self.path, self.clock, self.journal, self.network, self)
         opened.callback(self._hosts.close)
-        self._down: dict[str, Facility] = {}  # what a system that is down will be made from
         desk = self.site.desk
         move_port = self._ports.get("desk.dicom") or free_port()
         self.network.publish(Address(desk.host, desk.dicom_port), move_port)
@@ -593,6 +704,18 @@ class Hospital:
         for system in self.systems.values():
             system.resume()
 
+    def _maker(self, name: str, host: str) -> Maker:
+        """Return what makes a system, on another host if one is named."""
+        part: Any = self.site.parts()[name]
+        if not host:
+            self.network.alias(part.host, part.host)  # back home
+            return self._makers[name]
+        if name not in type(self.site).model_fields:  # one of several scanners
+            raise LabError(f"{name} cannot run on another host.", "A server can, a scanner not.")
+        self.network.alias(part.host, host)
+        moved = self.site.model_copy(update={name: part.model_copy(update={"host": host})})
+        return makers(moved, self._hosts)[name]
+
     def _system(self, name: str, kind: type[_S]) -> _S:
         found = self.systems.get(name) if self.running else None
         if not isinstance(found, kind):
@@ -603,7 +726,7 @@ class Hospital:
         if not self.running:
             return LabError("The hospital is not running.", "Start it with hospital.start().")
         if name in self._down:
-            return LabError(f"{name} is down.", "Boot its host; hospital.hosts() shows which.")
+            return LabError(f"{name} is down.", f'hospital.bring_up("{name}") starts it.')
         return LabError(f"This hospital has no {name}.", "print(hospital) lists its systems.")
 
     def _require_running(self) -> None:

@@ -70,6 +70,13 @@ class ArchiveSite(PacsSite):
     """The vendor neutral archive, where studies are kept for good."""
 
 
+class StandbySite(_Part):
+    """Where a replica of the PACS is kept, to take its place."""
+
+    host: Name
+    http_port: Port = 8080
+
+
 class WorkstationSite(_Part):
     """Where a radiologist looks at images."""
 
@@ -182,6 +189,7 @@ class Site(_Part):
     engine: EngineSite | None = None
     modalities: list[ModalitySite] = Field(min_length=1)
     archive: ArchiveSite | None = None
+    standby: StandbySite | None = None
     workstations: list[WorkstationSite] = []
     ai: AiSite | None = None
     importer: ImporterSite | None = None
@@ -197,6 +205,7 @@ class Site(_Part):
             "pacs": self.pacs,
             "engine": self.engine,
             "archive": self.archive,
+            "standby": self.standby,
             "ai": self.ai,
             "importer": self.importer,
             "audit": self.audit,
@@ -243,7 +252,18 @@ class Site(_Part):
     def _unique(self) -> dict[str, list[str]]:
         """Return what no two systems may share."""
         parts = self.parts().values()
-        names = ["his", "ris", "pacs", "engine", "archive", "ai", "importer", "audit", "desk"]
+        names = [
+            "his",
+            "ris",
+            "pacs",
+            "engine",
+            "archive",
+            "standby",
+            "ai",
+            "importer",
+            "audit",
+            "desk",
+        ]
         return {
             "name": [
                 *names,

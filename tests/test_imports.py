@@ -15,7 +15,9 @@ ROOT = Path(labsim.__file__).parent
 FACTS = {"clock", "database", "errors", "ids", "ihe", "journal", "sop_classes", "table"}
 FACTS |= {"transcript"}
 # What else lies directly in labsim; the name without a room is labsim/__init__.py.
-_ROOMS = dict.fromkeys(("building", "day", "exam", "hospital", "state_folder", "tools"), "house")
+_ROOMS = dict.fromkeys(
+    ("building", "day", "exam", "hospital", "recovery", "state_folder", "tools"), "house"
+)
 _ROOMS |= {"channels": "site"}
 _ROOMS |= {"": "front door", "__main__": "command line"}
 # The rooms, and below each the rooms that it may look into, beside itself.

@@ -87,6 +87,10 @@ class Hosts:
                 return host
         raise NotFound(f"No host is called {name!r}.", f"There are {', '.join(self._hosts)}.")
 
+    def get(self, name: str) -> Host | None:
+        """Return one by its name, None for a machine that is no host of the site."""
+        return self._hosts.get(name)
+
     def table(self) -> Table:
         """Return every host with its place in the network."""
         rows = [

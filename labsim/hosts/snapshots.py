@@ -39,7 +39,7 @@ class Power(Protocol):
         """Those that run, by name."""
         ...
 
-    def take_down(self, name: str) -> None:
+    def take_down(self, name: str) -> object:
         """Stop a system; its folder stays."""
         ...
 

@@ -64,7 +64,7 @@ class Endpoint:
         Its name.
     protocol : str
         ``"dicom"``, ``"mwl"`` (a worklist), ``"mllp"``, ``"dicomweb"``,
-        ``"metrics"`` or ``"syslog"``.
+        ``"metrics"``, ``"replication"`` or ``"syslog"``.
     address : Address
         Host and port in the hospital.
     local : Address

@@ -43,6 +43,7 @@ class _Tables:
         self.systems: dict[Address, str] = {}
         self.callers: dict[int, str] = {}
         self.connections: dict[tuple[int, int], tuple[str, str]] = {}
+        self.aliases: dict[str, str] = {}
         self.count = 0
         self.names: dict[str, str] = {}
         self.gate: Gate = lambda caller, address: None
@@ -88,7 +89,8 @@ class Network:
 
     def _named(self, address: Address) -> Address:
         """Return an address by its host's name, if it is known."""
-        return Address(self._tables.names.get(address.host, address.host), address.port)
+        host = self._tables.names.get(address.host, address.host)
+        return Address(self._tables.aliases.get(host, host), address.port)
 
     def system_at(self, address: Address) -> str:
         """Return the system that listens, or listened, at an address; else its host name.
@@ -124,6 +126,11 @@ class Network:
         with self._tables.lock:
             self._tables.local.pop(address, None)
 
+    def alias(self, name: str, host: str) -> None:
+        """Let a host's name lead to another host, as an alias in the name service does."""
+        with self._tables.lock:
+            self._tables.aliases[name] = host
+
     def published(self) -> Mapping[Address, Address]:
         """Return the whole table, hospital address to loopback address."""
         with self._tables.lock:
@@ -150,18 +157,22 @@ class Network:
         if named in table:
             return table[named]
         ports = sorted(known.port for known in table if known.host == named.host)
-        known_hosts = {*(known.host for known in table), *self._tables.names.values()}
-        if named.host in known_hosts and not ports:
+        with self._tables.lock:
+            hosts = {known.host for known in [*table, *self._tables.systems]}
+            hosts |= {*self._tables.names.values()}
+        if named.host not in hosts:
+            raise Unreachable(
+                f"No host is called {address.host!r}.",
+                f"The network knows {', '.join(sorted(hosts))}.",
+            )
+        if not ports:
             raise Unreachable(
                 f"Connection to {address} refused: nothing listens on that host.",
                 f"Look whether {named.host} runs, and its services.",
             )
-        if not ports:
-            hosts = ", ".join(sorted(known_hosts))
-            raise Unreachable(f"No host is called {address.host!r}.", f"The network knows {hosts}.")
         raise Unreachable(
             f"Connection to {address} refused: nothing listens on that port.",
-            f"Open ports of {address.host}: {', '.join(map(str, ports))}.",
+            f"Open ports of {named.host}: {', '.join(map(str, ports))}.",
         )
 
     def connected(self, caller_port: int, called_port: int, end: str) -> str:

@@ -79,6 +79,8 @@ CREATE TABLE IF NOT EXISTS expected_studies (
 """
 )
 
+DicomPart = ModalitySite | RisSite | DeskSite | ImporterSite | PacsSite
+
 
 class Pacs(Operated, Stewardship):
     """Stores images, answers queries, sends images, promises to keep them.
@@ -93,12 +95,19 @@ class Pacs(Operated, Stewardship):
         Its own entry in the site; the PACS's if left out.
     name : str
         Its name in the hospital.
+
+    Attributes
+    ----------
+    schema : str
+        Its tables.
     """
+
+    schema = _SCHEMA
 
     def __init__(
         self, site: Site, facility: Facility, own: PacsSite | None = None, name: str = "pacs"
     ) -> None:
-        super().__init__(name, facility, _SCHEMA)
+        super().__init__(name, facility, self.schema)
         self._site = site
         self._own = own = own or site.pacs
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
@@ -109,12 +118,7 @@ class Pacs(Operated, Stewardship):
         self._index = Index(self.db)
         self._entities = Entities(self.db)
         if self.db.next("configured") == 1:
-            known: list[ModalitySite | RisSite | DeskSite | ImporterSite] = [
-                *site.modalities,
-                site.ris,
-                site.desk,
-            ]
-            for part in [*known, site.importer] if site.importer else known:
+            for part in self._known_at_first(site):
                 self._entities.register(Entity(part.ae_title, part.host, part.dicom_port))
         self._settings = Settings(self.db)
         parts = (self._index, self._files, self._entities)
@@ -134,6 +138,11 @@ class Pacs(Operated, Stewardship):
         self.prefetched.append(self.storage.bring)
         if not backup.just_restored(self.folder):  # else it is the administrator's to mend
             self._storing.repair()
+
+    def _known_at_first(self, site: Site) -> list[DicomPart]:
+        """Return whom it lets in before anybody has configured it."""
+        others = [part for part in (site.importer, site.archive) if part is not None]
+        return [*site.modalities, site.ris, site.desk, *others]
 
     def start(self) -> None:
         """Listen for DICOM associations and for HL7 orders and updates."""
@@ -169,12 +178,16 @@ class Pacs(Operated, Stewardship):
     def resume(self) -> None:
         """Take up what waited: corrections, sending, commitments and audit messages."""
         self.trail.resume()
+        self.backups.start()
+        self.replication.start()
         self._take_up()
         for transaction_uid, requested_by, references in commitment.waiting(self.db):
             self.worker.submit(self._report_commitment, transaction_uid, requested_by, references)
 
     def stop(self) -> None:
         """Stop listening; what was acknowledged is on disk."""
+        self.backups.stop()
+        self.replication.stop()
         self._queue.halt()
         ran = bool(self._services)
         self._close_services()
@@ -271,7 +284,7 @@ class Pacs(Operated, Stewardship):
             for e in self._entities.all()
         ]
         columns = ("AE title", "host", "port", "may store", "may query", "is sent", "transcode")
-        return Table(columns, rows, "AE titles registered at the PACS")
+        return Table(columns, rows, f"AE titles registered at {self._own.ae_title}")
 
     @needs("configure")
     def configure_duplicates(self, policy: str) -> None:
@@ -323,7 +336,7 @@ class Pacs(Operated, Stewardship):
             "GROUP BY st.id ORDER BY st.id"
         )
         columns = ("patient ID", "name", "date", "accession", "study", "series", "images")
-        return Table(columns, rows, "Studies in the PACS")
+        return Table(columns, rows, f"Studies in {self._own.ae_title}")
 
     def count(self, study_uid: str) -> int:
         """Return how many images of a study are in the archive; a report is none."""

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +145,114 @@ def snapshots(folder: Path) -> list[int]:
     return sorted(int(path.parent.name) for path in found if path.parent.name.isdecimal())
 
 
+# A replica comes in piece by piece, and has the form of a backup.
+
+
+def describe_index(
+    index: Path, files: FileStore, system: str, issuer: str, taken_at: str
+) -> dict[str, Any]:
+    """Return the manifest of a copy of an index, with the files that it names.
+
+    Parameters
+    ----------
+    index : Path
+        The copy.
+    files : FileStore
+        Where the files are.
+    system, issuer, taken_at : str
+        Whose index it is, and of which moment.
+    """
+    entries: dict[str, dict[str, Any]] = {}
+    problems = []
+    for row in _entries(index):
+        path = files.path(row["file"])
+        try:
+            digest = row["sha256"] or _digest(path)
+            entries[row["file"]] = {"sha256": digest, "bytes": path.stat().st_size}
+        except OSError as error:
+            problems.append(f"{row['file']}: {error.strerror}")
+    return {
+        "system": system,
+        "issuer": issuer,
+        "taken_at": taken_at,
+        "index": {"sha256": _digest(index)},
+        "files": entries,
+        "problems": problems,
+    }
+
+
+def last_image(index: Path) -> int:
+    """Return the row number of the image that came last into a copy of an index."""
+    with closing(sqlite3.connect(index)) as copy:
+        return int(copy.execute("SELECT COALESCE(MAX(id), 0) FROM instances").fetchone()[0])
+
+
+def missing(folder: Path, digests: Sequence[str]) -> list[str]:
+    """Return those of some digests that a backup folder has no file for."""
+    return [digest for digest in digests if not _pool(folder / "files", digest).is_file()]
+
+
+def take_file(folder: Path, digest: str, data: bytes) -> None:
+    """Put one file into a backup folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not what its digest says.
+    """
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ConfigurationError(f"The file is not {digest}.", "Send it again.")
+    target = _pool(folder / "files", digest)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _write_down(target, data)
+
+
+def take_snapshot(folder: Path, manifest: Mapping[str, Any], index: bytes) -> int:
+    """Put an index with its manifest into a backup folder, and return the snapshot's number.
+
+    Raises
+    ------
+    ConfigurationError
+        If the index is not what the manifest says, or a file that it names is not there.
+    """
+    if hashlib.sha256(index).hexdigest() != manifest["index"]["sha256"]:
+        raise ConfigurationError("The index is not what its manifest says.", "Send it again.")
+    absent = missing(folder, [kept["sha256"] for kept in manifest["files"].values()])
+    if absent:
+        raise ConfigurationError(f"{len(absent)} files are missing.", "Send them first.")
+    (folder / "snapshots").mkdir(parents=True, exist_ok=True)
+    number = max(snapshots(folder), default=0) + 1
+    half = folder / "snapshots" / f"{number:04d}.half"
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir()
+    _write_down(half / "index.sqlite", index)
+    _write_down(half / "manifest.json", json.dumps(manifest).encode())
+    half.rename(folder / "snapshots" / f"{number:04d}")
+    return number
+
+
+def forget_older(folder: Path, keep: int) -> None:
+    """Remove all snapshots but the last ones, and the files that no snapshot names any more.
+
+    Parameters
+    ----------
+    folder : Path
+        A backup folder.
+    keep : int
+        How many snapshots stay.
+    """
+    for number in snapshots(folder)[:-keep]:
+        shutil.rmtree(folder / "snapshots" / f"{number:04d}")
+    named = {
+        kept["sha256"]
+        for number in snapshots(folder)
+        for kept in _open(folder, number)[1]["files"].values()
+    }
+    for path in (folder / "files").glob("*/*.dcm"):
+        if path.stem not in named:
+            path.unlink()
+
+
 def verify(folder: Path, snapshot: int | None = None) -> Table:
     """Read a whole backup, and return what is wrong with it.
 
@@ -229,12 +337,13 @@ def restore(folder: Path, snapshot: int, into: Path, only: Part = "all") -> str:
     place, manifest = _open(folder, snapshot)
     aside = into / "before-restore"
     shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
+    aside.mkdir(parents=True)  # the folder itself may have been lost
     if only in ("all", "index"):
         for path in list(into.glob("pacs.sqlite*")):  # with its write-ahead log
             path.rename(aside / path.name)
         shutil.copyfile(place / "index.sqlite", into / "pacs.sqlite")
-        _carry_over(aside / "pacs.sqlite", into / "pacs.sqlite")
+        if (aside / "pacs.sqlite").exists():
+            _carry_over(aside / "pacs.sqlite", into / "pacs.sqlite")
     if only in ("all", "files"):
         for name in ("files", "nearline"):
             if (into / name).exists():

@@ -10,17 +10,27 @@ from labsim.errors import ConfigurationError
 from labsim.site import PacsSite, Site
 from labsim.systems.audit.trail import AuditTrail
 from labsim.systems.facility import System
-from labsim.systems.pacs import backup, removal, repairing, retention, storage_policy, users
+from labsim.systems.pacs import (
+    backup,
+    backup_schedule,
+    removal,
+    repairing,
+    retention,
+    storage_policy,
+    users,
+)
 from labsim.systems.pacs.access import Access, Session, needs
 from labsim.systems.pacs.administration import Users
 from labsim.systems.pacs.auditing import Auditing
 from labsim.systems.pacs.backup import Backup, BackupReport
+from labsim.systems.pacs.backup_schedule import BackupSchedule
 from labsim.systems.pacs.entities import Entities
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
 from labsim.systems.pacs.mending import Choice, Mending
 from labsim.systems.pacs.removal import Removal
 from labsim.systems.pacs.repairing import Repairing
+from labsim.systems.pacs.replication import Replication
 from labsim.systems.pacs.retention import Retention
 from labsim.systems.pacs.send_queue import SendQueue
 from labsim.systems.pacs.storage import Storage
@@ -28,7 +38,14 @@ from labsim.systems.pacs.storing import Storing
 from labsim.systems.pacs.users import Accounts
 from labsim.table import Table
 
-SCHEMA = users.SCHEMA + storage_policy.SCHEMA + removal.SCHEMA + retention.SCHEMA + repairing.SCHEMA
+SCHEMA = (
+    backup_schedule.SCHEMA
+    + users.SCHEMA
+    + storage_policy.SCHEMA
+    + removal.SCHEMA
+    + retention.SCHEMA
+    + repairing.SCHEMA
+)
 
 
 class Operated(System):
@@ -48,6 +65,10 @@ class Operated(System):
         Deletes studies; others may be asked before.
     retention : Retention
         How long studies are kept.
+    backups : BackupSchedule
+        Backups by the clock.
+    replication : Replication
+        What keeps the standby up to date.
     """
 
     def operate(
@@ -70,10 +91,16 @@ class Operated(System):
         self.storage = Storage(self, index, files, self.access, self.trail)
         self.retention = Retention(self, self.access, self.removal, self.storage, self.trail)
         self._backup = Backup(self, files, self.storage)
+        self.replication = Replication(self, files, site.standby, own.host)
+        self.backups = BackupSchedule(self, self._save, self.access)
         self._repairing = Repairing(self, self.access, self.trail)
         self._mending = Mending(self, files, self.access, self.storage, self.trail, storing.enter)
         storing.on_stored.append(lambda stored: self.storage.watch())
         queue.on_sent.append(self.auditing.forwarded)
+
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Wait for the background work at hand, and for a replica that is on its way."""
+        return super().wait_until_idle(timeout) and self.replication.wait_until_idle(timeout)
 
     # Who is there
 
@@ -154,7 +181,10 @@ class Operated(System):
         ConfigurationError
             If the folder cannot be written.
         """
-        done = self._backup.write(Path(folder))
+        return self._save(Path(folder))
+
+    def _save(self, folder: Path) -> BackupReport:
+        done = self._backup.write(folder)
         self.note(
             f"backup {done.snapshot} to {done.folder}: {done.instances} images, "
             f"{done.copied} files copied, {len(done.problems)} problems"

@@ -33,6 +33,8 @@ _LONG_VALUE = 65536  # bytes; no attribute of the index is longer
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _STATUS_OF = {DuplicateInstance: 0x0111, WrongPatient: 0xC001}
 
+Change = Callable[[bytes, FileDataset, str], bytes | None]
+
 
 @dataclass(frozen=True)
 class StoredInstance:
@@ -61,6 +63,10 @@ class Storing:
 
     Attributes
     ----------
+    on_the_way_in : list of callables
+        What changes an instance before it is kept, such as tag morphing: each
+        is called with the file, its header and the calling AE title, and
+        returns the file to keep, None for as it is.
     on_stored : list of callables
         What is to be done after an instance was stored, such as routing. Each
         is called with a `StoredInstance` on the PACS's worker, so the sender
@@ -104,6 +110,7 @@ class Storing:
         self._files = files
         self._entities = entities
         self._settings = settings
+        self.on_the_way_in: list[Change] = []
         self.on_stored: list[Callable[[StoredInstance], None]] = []
         self.on_indexed: list[Callable[[Arrival], None]] = []
         self.on_again: list[Callable[[Dataset], None]] = []
@@ -126,7 +133,8 @@ class Storing:
             return failure(0xA900, "data set and request name different instances")
         calling = event.assoc.requestor.ae_title.strip()
         try:
-            new = self._keep(data, header, calling)
+            kept, header = self._changed(data, header, calling)
+            new = self._keep(kept, header, calling, came=data)
         except _KeptFirst as error:
             self._note_image(header, error.what)
             for known in self.on_again:
@@ -146,6 +154,13 @@ class Storing:
         )
         self._complain(header, wrong)
         return 0x0000
+
+    def _changed(self, data: bytes, header: FileDataset, calling: str) -> tuple[bytes, FileDataset]:
+        for change in self.on_the_way_in:
+            changed = change(data, header, calling)
+            if changed is not None:
+                data, (header, _) = changed, _header(changed)
+        return data, header
 
     def _complain(self, header: Dataset, wrong: list[str]) -> None:
         if wrong:  # one line for an image
@@ -179,14 +194,20 @@ class Storing:
                 why = error.what if isinstance(error, LabError) else repr(error)
                 self._note_image(stored.header, f"after storing: {why}", kind="error")
 
-    def _keep(self, data: bytes, header: FileDataset, calling: str) -> bool:
+    def _keep(
+        self, data: bytes, header: FileDataset, calling: str, came: bytes | None = None
+    ) -> bool:
+        """Keep a file, which came as it is, or otherwise."""
+        came = data if came is None else came
+        original = "" if came is data else hashlib.sha256(came).hexdigest()
         new: list[bool] = []
         names: list[str] = []
 
         def commit(name: str, move: Callable[[], None]) -> None:
             with self._system.db.transaction():
-                self._judge_duplicate(data, header)
-                new.append(self._index.add(header, self._stored(data, header, name, calling)))
+                self._judge_duplicate(data, header, came)
+                about = self._stored(data, header, name, calling)
+                new.append(self._index.add(header, about | {"original_sha256": original}))
                 for follow in self.on_indexed:
                     follow(Arrival(header, data, calling, new[0]))
                 move()
@@ -197,7 +218,7 @@ class Storing:
         self._tell(StoredInstance(header, names[0], calling, new[0]))
         return new[0]
 
-    def _judge_duplicate(self, data: bytes, header: FileDataset) -> None:
+    def _judge_duplicate(self, data: bytes, header: FileDataset, came: bytes) -> None:
         """Raise what keeps an instance out whose UID is in the archive already."""
         known = self._index.find(str(header.SOPInstanceUID))
         if known is None:
@@ -207,7 +228,7 @@ class Storing:
         except (OSError, InvalidDicomError, AttributeError):
             return  # the first is lost, so this one takes its place
         same = same and known.transfer_syntax == header.file_meta.TransferSyntaxUID
-        same = same or self._came_so(data, known.sop_uid)
+        same = same or self._came_so(came, known.sop_uid)
         policy = self._settings.get("duplicates")
         if same:
             raise _KeptFirst("image sent again, the same as before: nothing changed")
@@ -218,7 +239,7 @@ class Storing:
         raise _KeptFirst("image sent again with other content: the first is kept")
 
     def _came_so(self, data: bytes, sop_uid: str) -> bool:
-        """Tell whether an instance that was compressed to be put away came with these bytes."""
+        """Tell whether an instance that was compressed or changed since came with these bytes."""
         digest = hashlib.sha256(data).hexdigest()
         statement = "SELECT 1 FROM instances WHERE sop_uid = ? AND original_sha256 = ?"
         return self._system.db.value(statement, sop_uid, digest) is not None
