@@ -15,6 +15,7 @@ import labsim
 from labsim.errors import LabError
 from labsim.hospital import Hospital
 from labsim.systems.catalogue import examinations
+from labsim.systems.facility import Endpoint
 from labsim.systems.importer.discs import Reading
 from labsim.tools import Import
 
@@ -176,6 +177,7 @@ def describe(hospital: Hospital) -> dict[str, Any]:
                 else "application": endpoint.title,
                 "host": endpoint.local.host,
                 "port": endpoint.local.port,
+                **({"url": url} if (url := url_of(endpoint)) else {}),
             }
             for endpoint in hospital.endpoints()
         ],
@@ -183,6 +185,13 @@ def describe(hospital: Hospital) -> dict[str, Any]:
         "move_port": hospital.tools.local_port,
         "path": str(hospital.path),
     }
+
+
+def url_of(endpoint: Endpoint) -> str:
+    """Return where a browser or a monitor finds an endpoint, empty for what is not HTTP."""
+    paths = {"dicomweb": "", "metrics": "/metrics"}
+    path = paths.get(endpoint.protocol)
+    return "" if path is None else f"http://{endpoint.local}{path}"
 
 
 def _welcome(hospital: Hospital) -> str:

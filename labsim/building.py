@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from labsim.hosts import Hosts
+from labsim.hosts import Host
 from labsim.site import Site
 from labsim.systems.archive import Archive
 from labsim.systems.audit import AuditRepository
@@ -22,15 +22,15 @@ from labsim.systems.standby import Standby
 Maker = Callable[[Facility], System]
 
 
-def makers(site: Site, hosts: Hosts) -> dict[str, Maker]:
+def makers(site: Site, hosts: Mapping[str, Host]) -> dict[str, Maker]:
     """Return what makes each system of a site, by its name, in the order of their start.
 
     Parameters
     ----------
     site : Site
         Which systems there are.
-    hosts : Hosts
-        What they run on; on one that is not there, a system has the hospital's clock
+    hosts : mapping of str to Host
+        What they run on, by name; on one that is not there, a system has the hospital's clock
         and as much disk as it wants.
 
     Returns
@@ -63,7 +63,7 @@ def makers(site: Site, hosts: Hosts) -> dict[str, Maker]:
     }
 
 
-def _on_its_host(name: str, hosts: Hosts, maker: Maker, facility: Facility) -> System:
+def _on_its_host(name: str, hosts: Mapping[str, Host], maker: Maker, facility: Facility) -> System:
     seen = replace(facility, network=facility.network.seen_from(name))
     host = hosts.get(name)
     if host is None:

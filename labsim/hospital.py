@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self, TypeVar
 from pydicom.dataset import Dataset
 
 from labsim.building import Maker, makers
+from labsim.capture import Capture
 from labsim.clock import Clock, HospitalClock, WallClock
 from labsim.day import Day, run_day
 from labsim.errors import ConfigurationError, LabError
@@ -25,6 +26,7 @@ from labsim.journal import Event, Journal
 from labsim.recovery import Down, Recovery, recover_pacs
 from labsim.site import PORTS, Site
 from labsim.state_folder import make_folder, take, temporary_folder
+from labsim.systems import metrics
 from labsim.systems.archive import Archive
 from labsim.systems.audit import AuditRepository
 from labsim.systems.engine import Engine
@@ -455,6 +457,32 @@ class Hospital:
                 fault = self.faults.pop()
                 self.journal.record("trainer", "state", f"fault taken back: {fault.title}")
 
+    def capture(self, path: Path | str, link: Collection[str] | None = None) -> Capture:
+        """Begin to write what passes on the wire into a pcapng file, for Wireshark.
+
+        Parameters
+        ----------
+        path : Path or str
+            The file.
+        link : pair of str, optional
+            The two systems to listen to, such as ``("ct1", "pacs")``; all if left out.
+
+        Returns
+        -------
+        Capture
+            To be used in a ``with`` block, or ended with its `stop`.
+
+        Raises
+        ------
+        LabError
+            If a capture is on, there is no such system, or the file cannot be written.
+        """
+        self._require_running()
+        hosts = {name: str(vars(part)["host"]) for name, part in self.site.parts().items()}
+        capture = Capture(path, self.network, self._loop, self.clock, hosts, link)
+        self._opened.callback(capture.stop)
+        return capture
+
     def restore_pacs(
         self, folder: Path | str, snapshot: int | None = None, *, only: backup.Part = "all"
     ) -> Pacs:
@@ -580,6 +608,7 @@ class Hospital:
         # In the order of the site, whatever was down.
         running = {**self.systems, name: new}
         self.systems = {each: running[each] for each in self._makers if each in running}
+        self._monitor(new)
         new.resume()
         self.journal.record(name, "state", f"{name} is up" + (f" on {host}" if host else ""))
         return new
@@ -695,12 +724,14 @@ class Hospital:
             for alias in (getattr(part, "application", ""), getattr(part, "ae_title", "")):
                 if alias:
                     self.journal.name(alias, name)
-        self._makers: dict[str, Maker] = makers(self.site, self._hosts)
+        self._counts = metrics.MessageCounts(self.journal)
+        self._makers: dict[str, Maker] = makers(self.site, self._hosts.by_name)
         for name, make in self._makers.items():
             system = make(self._facility)
             opened.callback(system.stop)
             self.systems[name] = system
             system.start()
+            self._monitor(system)
         for system in self.systems.values():
             system.resume()
 
@@ -714,7 +745,10 @@ class Hospital:
             raise LabError(f"{name} cannot run on another host.", "A server can, a scanner not.")
         self.network.alias(part.host, host)
         moved = self.site.model_copy(update={name: part.model_copy(update={"host": host})})
-        return makers(moved, self._hosts)[name]
+        return makers(moved, self._hosts.by_name)[name]
+
+    def _monitor(self, system: System) -> None:
+        metrics.offer(system, system.facility.network.host, self._counts)
 
     def _system(self, name: str, kind: type[_S]) -> _S:
         found = self.systems.get(name) if self.running else None
@@ -740,6 +774,7 @@ class Hospital:
             for port, place in PORTS.items()
             if hasattr(part, port)
         }
+        known |= {f"{name}.metrics" for name in makers(self.site, {})}
         for place, port in self._ports.items():
             if place not in known:
                 raise ConfigurationError(

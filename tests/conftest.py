@@ -28,6 +28,7 @@ _PEERS = {
     "dciodvfy": "dicom3tools",
     "dcentvfy": "dicom3tools",
     "chromium": "chromium",
+    "tshark": "tshark",
 }
 
 _POOLED = re.compile(r".+-(worker|handler)_\d+")

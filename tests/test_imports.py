@@ -16,7 +16,8 @@ FACTS = {"clock", "database", "errors", "ids", "ihe", "journal", "sop_classes", 
 FACTS |= {"transcript"}
 # What else lies directly in labsim; the name without a room is labsim/__init__.py.
 _ROOMS = dict.fromkeys(
-    ("building", "day", "exam", "hospital", "recovery", "state_folder", "tools"), "house"
+    ("building", "capture", "day", "exam", "hospital", "recovery", "state_folder", "tools"),
+    "house",
 )
 _ROOMS |= {"channels": "site"}
 _ROOMS |= {"": "front door", "__main__": "command line"}

@@ -97,7 +97,8 @@ def test_what_is_not_understood_ends_with_2(
 def test_up_tells_where_the_engine_is(up: Up) -> None:
     program = up("--json", "--site", "community")
     told: dict[str, Any] = json.loads(first_line(program))
-    [engine] = [place for place in told["systems"] if place["name"] == "engine"]
+    places = [place for place in told["systems"] if place["name"] == "engine"]
+    [engine] = [place for place in places if place["protocol"] == "mllp"]
     assert (engine["protocol"], engine["application"]) == ("mllp", "ENGINE")
     assert listens(engine["port"])
 
@@ -116,10 +117,15 @@ def test_up_tells_programs_where_everything_is(up: Up) -> None:
         ("pacs", "dicom"),
         ("pacs", "mllp"),
         ("ct1", "dicom"),
+        *((name, "metrics") for name in ("his", "ris", "pacs", "ct1")),
     }
+    monitored = places["pacs", "metrics"]
+    assert monitored["url"] == f"http://127.0.0.1:{monitored['port']}/metrics"
+    assert "url" not in places["pacs", "dicom"]
     for (_, protocol), place in places.items():
-        title = "application" if protocol == "mllp" else "ae_title"
-        assert set(place) == {"name", "protocol", title, "host", "port"}
+        title = "ae_title" if protocol in ("dicom", "mwl") else "application"
+        url = {"url"} if protocol == "metrics" else set()
+        assert set(place) == {"name", "protocol", title, "host", "port", *url}
         assert place["host"] == "127.0.0.1"
         assert listens(place["port"])
     assert places["pacs", "dicom"]["ae_title"] == "PACS"

@@ -7,6 +7,7 @@ network asks them each time that a system connects.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -87,9 +88,10 @@ class Hosts:
                 return host
         raise NotFound(f"No host is called {name!r}.", f"There are {', '.join(self._hosts)}.")
 
-    def get(self, name: str) -> Host | None:
-        """Return one by its name, None for a machine that is no host of the site."""
-        return self._hosts.get(name)
+    @property
+    def by_name(self) -> Mapping[str, Host]:
+        """Every host, by its name."""
+        return self._hosts
 
     def table(self) -> Table:
         """Return every host with its place in the network."""

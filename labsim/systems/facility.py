@@ -13,6 +13,7 @@ from labsim.clock import Clock
 from labsim.database import Database
 from labsim.errors import NotFound
 from labsim.journal import Journal
+from labsim.systems.gauges import Gauge, size_of
 from labsim.table import Table
 from labsim.wire.background import BackgroundLoop
 from labsim.wire.network import LOOPBACK, Address, Network
@@ -179,6 +180,11 @@ class System(ABC):
             If the statement is wrong, would change something, or takes too long.
         """
         return self.db.ask(statement, *values)
+
+    def gauges(self) -> list[Gauge]:
+        """Return what the system measures of itself, as it is now."""
+        text = "Bytes on disk in the system's own folder."
+        return [Gauge("disk_used_bytes", text, size_of(self.folder))]
 
     def note(self, summary: str, *, kind: str = "state", **keys: str) -> None:
         """Write a change of this system's own state into the journal."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from labsim.errors import DeliveryFailed
 from labsim.systems.facility import System
+from labsim.systems.gauges import Gauge, waiting
 from labsim.table import Table
 from labsim.wire.hl7 import Header, Message
 from labsim.wire.mllp import MllpEndpoint, hl7_keys
@@ -59,6 +60,11 @@ class Outbox:
             time=facility.clock.now(),
             version=version,
         )
+
+    def gauge(self) -> Gauge:
+        """Return how many messages wait."""
+        count = "SELECT COUNT(*) FROM outbox WHERE state = 'waiting'"
+        return waiting("outbox", self._system.db.value(count))
 
     def post(
         self, message: Message, to: Address, transaction: str, **keys: str

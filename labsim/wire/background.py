@@ -64,6 +64,10 @@ class BackgroundLoop:
 
         return asyncio.run_coroutine_threadsafe(wait(), self._loop)
 
+    def spawn(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Begin to run a coroutine on the loop, and do not wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
     def close(self) -> None:
         """Cancel what still runs and end the thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)

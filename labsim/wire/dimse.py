@@ -177,6 +177,12 @@ class DicomNode:
         self._serving.start()
         return int(self._server.server_address[1])
 
+    @property
+    def associations(self) -> int:
+        """How many associations are open, whoever called."""
+        answering = self._server.active_associations if self._server is not None else []
+        return len(answering) + len(self._calls)
+
     def observers(self) -> Handlers:
         """Return what writes an association's course into the journal."""
         return self._log.observers()

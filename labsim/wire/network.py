@@ -3,7 +3,7 @@
 Systems are configured as in any hospital, with a peer's host name and port
 (``ris:2575``, ``pacs:104``). Behind each stands a free loopback port. The
 translation happens when a system connects, so nothing stands in the way of
-the bytes.
+the bytes, except a relay while a capture is on.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Address:
 # Takes the calling host and whom it calls; returns where that leads instead, if it does,
 # and raises `Unreachable` for a connection that is refused on the way.
 Gate = Callable[[str, Address], Address | None]
+# Takes the calling host, whom it calls and where that is; returns where it connects instead.
+Tap = Callable[[str, Address, Address], Address]
 
 
 class _Tables:
@@ -44,6 +46,8 @@ class _Tables:
         self.callers: dict[int, str] = {}
         self.connections: dict[tuple[int, int], tuple[str, str]] = {}
         self.aliases: dict[str, str] = {}
+        self.relayed: dict[int, tuple[int, int]] = {}
+        self.tap: Tap | None = None
         self.count = 0
         self.names: dict[str, str] = {}
         self.gate: Gate = lambda caller, address: None
@@ -119,6 +123,7 @@ class Network:
     def caller(self, local_port: int) -> str:
         """Return whose connection comes from a loopback port, empty for one from outside."""
         with self._tables.lock:
+            local_port, _ = self._tables.relayed.get(local_port, (local_port, 0))
             return self._tables.callers.get(local_port, "")
 
     def withdraw(self, address: Address) -> None:
@@ -136,11 +141,19 @@ class Network:
         with self._tables.lock:
             return dict(self._tables.local)
 
-    def resolve(self, address: Address) -> Address:
+    def resolve(self, address: Address, *, tapped: bool = True) -> Address:
         """Return the loopback address behind a hospital address.
 
         Loopback addresses lead to themselves, so that a program outside the
         hospital can be a peer.
+
+        Parameters
+        ----------
+        address : Address
+            Host and port in the hospital.
+        tapped : bool
+            Whether a relay may stand between while a capture is on; it carries
+            TCP, no datagrams.
 
         Raises
         ------
@@ -148,14 +161,14 @@ class Network:
             If no host of that name exists, nothing listens on that port, or
             a firewall refuses the connection.
         """
-        if is_loopback(address):
-            return address
         named, table = self._named(address), self.published()
-        elsewhere = self._tables.gate(self.host, named)
-        if elsewhere is not None:
-            return elsewhere
-        if named in table:
-            return table[named]
+        if is_loopback(address):
+            local: Address | None = address
+        else:
+            local = self._tables.gate(self.host, named) or table.get(named)
+        if local is not None:
+            tap = self._tables.tap if tapped else None
+            return tap(self.host, named, local) if tap else local
         ports = sorted(known.port for known in table if known.host == named.host)
         with self._tables.lock:
             hosts = {known.host for known in [*table, *self._tables.systems]}
@@ -175,6 +188,28 @@ class Network:
             f"Open ports of {named.host}: {', '.join(map(str, ports))}.",
         )
 
+    def tap(self, tap: Tap | None) -> None:
+        """Let `tap` say where callers connect instead; None for where they are led.
+
+        It is given the calling host, the called address and the loopback address behind it.
+        """
+        self._tables.tap = tap
+
+    @property
+    def is_tapped(self) -> bool:
+        """Whether a capture is on."""
+        return self._tables.tap is not None
+
+    def relayed(self, local_port: int, ports: tuple[int, int]) -> None:
+        """Say for which connection, by its two ports, a relay calls from a loopback port."""
+        with self._tables.lock:
+            self._tables.relayed[local_port] = ports
+
+    def relay_ended(self, local_port: int) -> None:
+        """Forget a relay's outgoing connection."""
+        with self._tables.lock:
+            self._tables.relayed.pop(local_port, None)
+
     def connected(self, caller_port: int, called_port: int, end: str) -> str:
         """Name a new TCP connection, for both of its ends alike.
 
@@ -190,10 +225,12 @@ class Network:
         """
         ports = (caller_port, called_port)
         with self._tables.lock:
+            if end == "called":
+                ports = self._tables.relayed.get(caller_port, ports)
             name, first = self._tables.connections.pop(ports, ("", end))
             if first == end:
                 self._tables.count += 1
-                name = f"{caller_port}-{called_port}-{self._tables.count}"
+                name = f"{ports[0]}-{ports[1]}-{self._tables.count}"
                 self._tables.connections[ports] = name, end
             return name
 

@@ -135,7 +135,7 @@ def test_a_merge_that_cannot_be_right_is_refused(
         segment("MRG", mrg),
     )
     with pytest.raises(DeliveryFailed, match=why):
-        clinic.his.outbox.send(message, clinic.endpoints()[1].address, "RAD-12")
+        clinic.his.outbox.send(message, clinic.ris.endpoints[0].address, "RAD-12")
     assert clinic.ris.patient(patient.patient_id) == patient
 
 
@@ -180,7 +180,7 @@ def test_an_order_of_another_patient_is_not_cancelled(clinic: Hospital) -> None:
         segment("ORC", {1: "CA", 2: f"{procedure.placer_order}^HIS"}),
     )
     with pytest.raises(DeliveryFailed, match="has no order"):
-        clinic.his.outbox.send(message, clinic.endpoints()[1].address, "RAD-2")
+        clinic.his.outbox.send(message, clinic.ris.endpoints[0].address, "RAD-2")
     assert clinic.ris.procedure(procedure.accession).status == "SCHEDULED"
 
 

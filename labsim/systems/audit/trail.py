@@ -211,7 +211,8 @@ class AuditTrail:
             frames = [self._frame(row).encode() for row in rows]
             try:
                 place = Address(self._repository.host, self._repository.syslog_port)
-                local = facility.network.resolve(place)
+                stream = self._repository.transport == "tcp"
+                local = facility.network.resolve(place, tapped=stream)
                 syslog.send(frames, local, self._repository.transport, facility.loop)
             except LabError as error:
                 if not self._down:

@@ -25,6 +25,7 @@ from labsim.systems.engine.search import MESSAGE_COLUMNS, conditions, message_ro
 from labsim.systems.engine.store import MessageStore
 from labsim.systems.engine.stored import StoredMessage
 from labsim.systems.facility import Facility, System
+from labsim.systems.gauges import Gauge, waiting
 from labsim.table import Table
 from labsim.wire.hl7 import Message
 from labsim.wire.hl7_edit import Path, with_raw_value, written
@@ -57,6 +58,14 @@ class Engine(System):
         self._intake = Intake(self, self._configuration, self._store, self._wake)
         self._queues: dict[tuple[str, str], Queue] = {}
         self._progress = threading.Condition()
+
+    def gauges(self) -> list[Gauge]:
+        """Return how long each of its queues is."""
+        rows = self.db.rows(
+            "SELECT channel || '/' || destination AS queue, SUM(state = 'queued') AS length "
+            "FROM deliveries GROUP BY queue ORDER BY queue"
+        )
+        return [*super().gauges(), *(waiting(row["queue"], row["length"]) for row in rows)]
 
     def start(self) -> None:
         """Listen for the messages of every channel."""

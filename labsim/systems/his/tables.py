@@ -6,6 +6,7 @@ from labsim.errors import NotFound
 from labsim.site import Site
 from labsim.systems import outbox, registry, settings
 from labsim.systems.facility import Facility, System
+from labsim.systems.gauges import Gauge
 from labsim.systems.messages import number_of, patient_segments
 from labsim.systems.order_messages import OMG, ORM
 from labsim.systems.outbox import Outbox
@@ -81,6 +82,10 @@ class HisTables(System):
         self.registry = Registry(self.db, "his")
         preset(self.db, "order_message", site.his.order_message)
         self._ris = Address(*site.hl7_place(site.his.orders_to))
+
+    def gauges(self) -> list[Gauge]:
+        """Return what waits to be sent."""
+        return [*super().gauges(), self.outbox.gauge()]
 
     def patient(self, patient_id: str) -> Patient:
         """Return one patient.

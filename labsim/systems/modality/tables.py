@@ -14,6 +14,7 @@ from labsim.site import ModalitySite, Site
 from labsim.sop_classes import VERIFICATION
 from labsim.systems.catalogue import Examination, examination
 from labsim.systems.facility import Facility, System
+from labsim.systems.gauges import Gauge, associations, waiting
 from labsim.systems.performed_step import PerformedStep
 from labsim.table import Table
 from labsim.wire.dimse import TIMEOUT, DicomNode, Peer
@@ -100,6 +101,16 @@ class ModalityTables(System):
             for service, peer in zip(SERVICES, (ris, ris, pacs, pacs), strict=True):
                 title, host, port = peer
                 self.db.insert("peers", service=service, ae_title=title, host=host, port=port)
+
+    def gauges(self) -> list[Gauge]:
+        """Return what waits to be stored in the archive, and how many images it has."""
+        images = "SELECT COUNT(*) FROM images WHERE deleted = 0"
+        return [
+            *super().gauges(),
+            associations(self._dicom),
+            Gauge("images", "Images on the scanner's disk.", self.db.value(images)),
+            waiting("store", self.db.value(f"{images} AND state IN ('waiting', 'failed')")),
+        ]
 
     def configure(self, service: str, *, ae_title: str, host: str, port: int) -> None:
         """Set whom the scanner calls.

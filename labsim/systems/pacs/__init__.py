@@ -24,6 +24,7 @@ from labsim.sop_classes import (
     VERIFICATION,
 )
 from labsim.systems.facility import Facility, text_of
+from labsim.systems.gauges import Gauge, associations, waiting
 from labsim.systems.messages import UPDATES, patient_of, prior_of
 from labsim.systems.order_messages import study_of
 from labsim.systems.pacs import (
@@ -143,6 +144,21 @@ class Pacs(Operated, Stewardship):
         """Return whom it lets in before anybody has configured it."""
         others = [part for part in (site.importer, site.archive) if part is not None]
         return [*site.modalities, site.ris, site.desk, *others]
+
+    def gauges(self) -> list[Gauge]:
+        """Return what it keeps, what waits to be sent, and how full it is."""
+        count = "SELECT COUNT(*) FROM"
+        found = [
+            *super().gauges(),
+            associations(self._dicom),
+            Gauge("studies", "Studies in the index.", self.db.value(f"{count} studies")),
+            Gauge("images", "Images in the index.", self.db.value(f"{count} instances")),
+            waiting("send", self.db.value(f"{count} send_queue WHERE state = 'waiting'")),
+        ]
+        if quota := self._files.quotas.get("online", 0):
+            share = self._files.used("online") / quota
+            found.append(Gauge("disk_used_ratio", "Part of the quota that is used.", share))
+        return found
 
     def start(self) -> None:
         """Listen for DICOM associations and for HL7 orders and updates."""

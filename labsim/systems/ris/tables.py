@@ -9,6 +9,7 @@ from labsim.errors import NotFound
 from labsim.site import Site
 from labsim.systems import outbox, registry, settings, step_manager
 from labsim.systems.facility import Facility, System
+from labsim.systems.gauges import Gauge
 from labsim.systems.messages import number_of, patient_of, visit_of
 from labsim.systems.order_messages import OMI, ORM
 from labsim.systems.outbox import Outbox
@@ -131,6 +132,15 @@ class RisTables(System):
         preset(self.db, "order_message", site.ris.order_message)
         self._pacs = Address(*site.hl7_place(site.ris.orders_to))
         self._his = Address(*site.hl7_place(site.ris.results_to))
+
+    def gauges(self) -> list[Gauge]:
+        """Return what waits to be sent, and how long the worklist is."""
+        scheduled = "SELECT COUNT(*) FROM procedures WHERE status = 'SCHEDULED'"
+        return [
+            *super().gauges(),
+            self.outbox.gauge(),
+            Gauge("worklist_length", "Examinations to be done.", self.db.value(scheduled)),
+        ]
 
     def orders(self) -> list[Order]:
         """Return all orders received, oldest first."""
