@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from labsim.clock import Clock
+from labsim.hosts import Host
 from labsim.site import Site
 from labsim.systems.ai import AiNode
 from labsim.systems.archive import Archive
@@ -23,21 +23,22 @@ from labsim.systems.standby import Standby
 Maker = Callable[[Facility], System]
 
 
-def makers(site: Site, clocks: Mapping[str, Clock]) -> dict[str, Maker]:
+def makers(site: Site, hosts: Mapping[str, Host]) -> dict[str, Maker]:
     """Return what makes each system of a site, by its name, in the order of their start.
 
     Parameters
     ----------
     site : Site
         Which systems there are.
-    clocks : mapping of str to Clock
-        The clock of each host, by the host's name; the hospital's for one that is not here.
+    hosts : mapping of str to Host
+        What they run on, by name; on one that is not there, a system has the hospital's clock
+        and as much disk as it wants.
 
     Returns
     -------
     dict of str to callable
         Each takes the hospital's facility and returns the system, which sees
-        the network from its own host and goes by the host's clock.
+        the network from its own host and goes by the host's clock and disk.
     """
     made: dict[str, Maker] = {}
     if site.audit is not None:
@@ -58,13 +59,18 @@ def makers(site: Site, clocks: Mapping[str, Clock]) -> dict[str, Maker]:
         made["importer"] = partial(Importer, site, site.importer)
     if site.ai is not None:
         made["ai"] = partial(AiNode, site, site.ai)
-    hosts = {name: part.host for name, part in site.parts().items()}  # type: ignore[attr-defined]
+    parts = site.parts()
     return {
-        name: partial(_on_its_host, hosts[name], clocks.get(hosts[name]), maker)
+        name: partial(_on_its_host, parts[name].host, hosts, maker)  # type: ignore[attr-defined]
         for name, maker in made.items()
     }
 
 
-def _on_its_host(host: str, clock: Clock | None, maker: Maker, facility: Facility) -> System:
-    seen = facility.network.seen_from(host)
-    return maker(replace(facility, network=seen, clock=clock or facility.clock))
+def _on_its_host(name: str, hosts: Mapping[str, Host], maker: Maker, facility: Facility) -> System:
+    seen = replace(facility, network=facility.network.seen_from(name))
+    host = hosts.get(name)
+    if host is None:
+        return maker(seen)
+    system = maker(replace(seen, clock=host.clock, room=host.disk.reserve))
+    host.disk.fit(system)
+    return system

@@ -16,6 +16,8 @@ from labsim.table import Table
 
 _COUNTERS = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);"
 
+_MOST_PAGES = 1073741823  # SQLite's own default
+
 
 class Database:
     """A system's own tables.
@@ -76,6 +78,18 @@ class Database:
                     f"table {table} has other columns.",
                     "Choose another folder, or go on with that version.",
                 )
+
+    def may_grow(self, size: int | None) -> None:
+        """Let the file grow by so many bytes at most; without a limit if None.
+
+        A statement that needs more fails with "database or disk is full".
+        """
+        with self._lock:
+            limit = _MOST_PAGES
+            if size is not None:
+                page = self._connection.execute("PRAGMA page_size").fetchone()[0]
+                limit = self._connection.execute("PRAGMA page_count").fetchone()[0] + size // page
+            self._connection.execute(f"PRAGMA max_page_count = {limit}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -742,7 +742,7 @@ class Hospital:
                 if alias:
                     self.journal.name(alias, name)
         self._counts = metrics.MessageCounts(self.journal)
-        self._makers: dict[str, Maker] = makers(self.site, self._hosts.clocks)
+        self._makers: dict[str, Maker] = makers(self.site, self._hosts.by_name)
         for name, make in self._makers.items():
             system = make(self._facility)
             opened.callback(system.stop)
@@ -762,7 +762,7 @@ class Hospital:
             raise LabError(f"{name} cannot run on another host.", "A server can, a scanner not.")
         self.network.alias(part.host, host)
         moved = self.site.model_copy(update={name: part.model_copy(update={"host": host})})
-        return makers(moved, self._hosts.clocks)[name]
+        return makers(moved, self._hosts.by_name)[name]
 
     def _monitor(self, system: System) -> None:
         metrics.offer(system, system.facility.network.host, self._counts)

@@ -7,15 +7,17 @@ network asks them each time that a system connects.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from labsim.clock import Clock
 from labsim.database import Database
 from labsim.errors import NotFound, Unreachable
-from labsim.hosts import clock, firewall, snapshots
+from labsim.hosts import clock, disk, firewall, snapshots
 from labsim.hosts.black_hole import BlackHole
 from labsim.hosts.clock import HostClock
+from labsim.hosts.disk import Disk
 from labsim.hosts.firewall import Firewall
 from labsim.hosts.host import Host
 from labsim.hosts.log import HostLog
@@ -29,7 +31,7 @@ from labsim.wire.network import Address, Network
 __all__ = ["Host", "Hosts"]
 
 
-_SCHEMA = firewall.SCHEMA + clock.SCHEMA + snapshots.SCHEMA
+_SCHEMA = firewall.SCHEMA + clock.SCHEMA + disk.SCHEMA + snapshots.SCHEMA
 
 
 class Hosts:
@@ -71,8 +73,10 @@ class Hosts:
             wall = Firewall(name, self._db, sources, note)
             kept = Snapshots(name, place.systems, folder, self._db, wall, truth, note, power)
             own = HostClock(name, truth, self._db, note)
+            folders = [folder / system for system in place.systems if system != "desk"]
+            room = Disk(name, folders, self._db, note)
             log = HostLog(name, folder / "logs" / f"{name}.log", own)
-            self._hosts[name] = Host(place, wall, own, kept, log, folder, power)
+            self._hosts[name] = Host(place, wall, own, kept, log, room, power)
             self._logs |= dict.fromkeys((name, *place.systems), log)
         names = {place.address: name for name, place in self._places.items()}
         network.guard(names, self._gate)
@@ -85,9 +89,9 @@ class Hosts:
         raise NotFound(f"No host is called {name!r}.", f"There are {', '.join(self._hosts)}.")
 
     @property
-    def clocks(self) -> dict[str, HostClock]:
-        """The clock of each host, by its name."""
-        return {name: host.clock for name, host in self._hosts.items()}
+    def by_name(self) -> Mapping[str, Host]:
+        """Every host, by its name."""
+        return self._hosts
 
     def table(self) -> Table:
         """Return every host with its place in the network."""

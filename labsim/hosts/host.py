@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from labsim.errors import LabError, NotFound
 from labsim.hosts.clock import HostClock
+from labsim.hosts.disk import Disk
 from labsim.hosts.firewall import Firewall
 from labsim.hosts.load import load
 from labsim.hosts.log import HostLog
@@ -30,6 +30,8 @@ class Host:
         Who may connect to it.
     clock : HostClock
         What its systems take for the time.
+    disk : Disk
+        What its systems use of it, and may use.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class Host:
         clock: HostClock,
         snapshots: Snapshots,
         log: HostLog,
-        folder: Path,
+        disk: Disk,
         power: Power,
     ) -> None:
         self.name = place.host
@@ -50,7 +52,7 @@ class Host:
         self.clock = clock
         self._snapshots = snapshots
         self._log = log
-        self._folder = folder
+        self.disk = disk
         self._since: float | None = time.monotonic()
         self._names = place.systems
         self._power = power
@@ -141,12 +143,28 @@ class Host:
 
     def load(self) -> Table:
         """Return processor time, memory and time of running, as this machine measures them."""
-        return load(self.name, self._names, self._used(), self._since)
+        return load(self.name, self._names, self.disk.used, self._since)
 
     def df(self) -> Table:
-        """Return how much of the disk each of its systems uses, in bytes."""
-        rows = [(name, *_size(self._folder / name)) for name in self._own]
-        return Table(("system", "files", "bytes"), rows, f"Disk of {self.name}")
+        """Return how much of the disk its systems use, in bytes, and how much is free."""
+        return self.disk.table()
+
+    def set_quota(self, size: int) -> None:
+        """Give its disk a size.
+
+        Parameters
+        ----------
+        size : int
+            How many bytes its systems may use together; 0 for no quota. Less than they
+            use already means that the disk is full.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is negative.
+        """
+        self._require_own()
+        self.disk.resize(size, self.systems)
 
     def snapshot(self, name: str) -> None:
         """Take a snapshot of its disk and firewall.
@@ -192,9 +210,6 @@ class Host:
         state = "on" if self.running else "off"
         return f"{self.name} ({self.address}, {self.segment}, VLAN {self.vlan}): {state}"
 
-    def _used(self) -> int:
-        return sum(_size(self._folder / name)[1] for name in self._own)
-
     @property
     def _own(self) -> list[str]:
         return [name for name in self._names if name != "desk"]
@@ -218,13 +233,3 @@ class Host:
                 known.append(service)
         names = ", ".join(service.protocol for service in known) or "none"
         raise NotFound(f"{self.name} has no service {protocol!r}.", f"It has {names}.")
-
-
-def _size(folder: Path) -> tuple[int, int]:
-    """Return how many files are in a folder, and how many bytes."""
-    sizes = []
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # gone meanwhile
-            if path.is_file():
-                sizes.append(path.stat().st_size)
-    return len(sizes), sum(sizes)

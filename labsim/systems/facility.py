@@ -38,6 +38,9 @@ class Facility:
         Shared by all systems.
     ports : mapping of str to int
         Loopback ports asked for, by ``"pacs.dicom"`` and the like.
+    room : callable
+        Asked before a file of so many bytes is written; raises `OSError` if
+        the host's disk is full.
     """
 
     institution: str
@@ -49,6 +52,7 @@ class Facility:
     network: Network
     loop: BackgroundLoop
     ports: dict[str, int]
+    room: Callable[[int], None] = lambda size: None
 
 
 @dataclass(frozen=True)

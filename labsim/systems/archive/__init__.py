@@ -58,7 +58,7 @@ class Archive(Pacs):
         )
 
     def _store(self) -> ObjectFiles:
-        self.objects = ObjectFiles(self.folder)
+        self.objects = ObjectFiles(self.folder, self.facility.room)
         self.objects.now = self.now
         return self.objects
 

@@ -60,8 +60,8 @@ class ObjectFiles(FileStore):
 
     now: Callable[[], str]
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, room: Callable[[int], None] = lambda size: None) -> None:
+        super().__init__(folder, room)
         self._folder = folder
 
     def remove(self, name: str) -> int:

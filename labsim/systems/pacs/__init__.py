@@ -143,7 +143,7 @@ class Pacs(Operated, Stewardship):
 
     def _store(self) -> FileStore:
         """Return where its files lie."""
-        return FileStore(self.folder)
+        return FileStore(self.folder, self.facility.room)
 
     def _known_at_first(self, site: Site) -> list[DicomPart]:
         """Return whom it lets in before anybody has configured it."""

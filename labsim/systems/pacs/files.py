@@ -43,6 +43,8 @@ class FileStore:
     ----------
     folder : Path
         Where ``incoming``, ``files`` (online) and ``nearline`` are.
+    room : callable
+        Asked before so many bytes are written; raises `OSError` if the disk is full.
 
     Attributes
     ----------
@@ -50,7 +52,8 @@ class FileStore:
         How many bytes a tier may hold; without an entry as many as the disk takes.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, room: Callable[[int], None] = lambda size: None) -> None:
+        self._room = room
         self._roots = {tier: folder / name for tier, name in _FOLDERS.items()}
         self.root = self._roots[ONLINE]
         self._incoming = folder / "incoming"
@@ -110,6 +113,7 @@ class FileStore:
             moved.append(_size(target))
             self._into_place(temporary, name, data)
 
+        self._room(len(data))
         self._reserve(tier, len(data))
         try:
             with temporary.open("xb") as file:
