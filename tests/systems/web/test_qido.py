@@ -34,7 +34,7 @@ def test_an_unknown_token_is_refused_and_journaled(archive: Hospital) -> None:
     answer = ask(archive, "/studies", "guessed")
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
-    archive.journal.wait_for(lambda e: e.kind == "http" and "401" in e.summary, timeout=5)
+    assert archive.journal.wait_for(lambda e: e.kind == "http" and "401" in e.summary, timeout=5)
 
 
 def test_a_token_ends_with_its_hours_or_when_revoked(archive: Hospital, clock: ManualClock) -> None:
@@ -89,7 +89,7 @@ def test_studies_series_and_instances_are_found(archive: Hospital, store: Store)
     assert len(ask(archive, path, token).json()) == 2
     assert len(ask(archive, "/instances", token).json()) == 4
     assert len(ask(archive, "/instances?limit=2&offset=3", token).json()) == 1
-    archive.journal.wait_for(lambda e: e.transaction == "RAD-129", timeout=5)
+    assert archive.journal.wait_for(lambda e: e.transaction == "RAD-129", timeout=5)
 
 
 @pytest.mark.parametrize(
