@@ -26,6 +26,7 @@ NAMES: Mapping[str, str] = {
     "RAD-16": "Retrieve Images",
     "RAD-25": "Report Issuing",
     "RAD-128": "Send Imaging Result",
+    "RAD-129": "QIDO-RS Query",
 }
 
 _BY_MESSAGE: Mapping[tuple[str, str], str] = {

@@ -53,6 +53,7 @@ from labsim.systems.pacs.stewardship import Stewardship
 from labsim.systems.pacs.storing import Storing
 from labsim.systems.pacs.visibility import Visibility
 from labsim.systems.records import Patient
+from labsim.systems.web import service as web
 from labsim.table import Table
 from labsim.wire.dimse import Call, DicomNode, Rejection, Service, instance_of
 from labsim.wire.hl7 import Message
@@ -68,6 +69,7 @@ _SCHEMA = (
     + settings.SCHEMA
     + stewardship.SCHEMA
     + operations.SCHEMA
+    + web.SCHEMA
     + """
 CREATE TABLE IF NOT EXISTS expected_studies (
     study_uid    TEXT PRIMARY KEY,
@@ -134,6 +136,9 @@ class Pacs(Operated, Stewardship):
         self._steward(own.ae_title, self._dicom, *parts, self._storing, sending)
         self._reconciling = Reconciling(self, self._corrections, self._storing)
         self.operate(site, own, *parts, self._storing, self._queue, self.visibility.index)
+        seen = partial(self.visibility.database, "")
+        self.web = web.DicomWeb(self, self.trail, seen, own.ae_title)
+        self.tokens = self.web.tokens
         for guarded in (self.routes, self.prefetch, self.qc, self.visibility):
             guarded.access = self.access
         self._retrieving.fetch = self.storage.fetched
@@ -196,6 +201,7 @@ class Pacs(Operated, Stewardship):
         place = Address(own.host, own.hl7_port)
         listen = partial(self._hl7.listen, takes)
         self.serve("mllp", place, own.application, listen, self._hl7.close)
+        self.web.serve(Address(own.host, own.http_port))
         self.trail.application(started=True)
 
     def _listen_by_tls(self, listen: partial[int]) -> None:

@@ -1,0 +1,1 @@
+"""DICOMweb (PS3.18): what systems offer over HTTP to those who hold a bearer token."""
