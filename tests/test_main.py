@@ -118,6 +118,7 @@ def test_up_tells_programs_where_everything_is(up: Up) -> None:
         ("ris", "mwl"),
         ("pacs", "dicom"),
         ("pacs", "mllp"),
+        ("pacs", "dicomweb"),
         ("ct1", "dicom"),
         *((name, "metrics") for name in ("his", "ris", "pacs", "ct1")),
     }
@@ -126,7 +127,7 @@ def test_up_tells_programs_where_everything_is(up: Up) -> None:
     assert "url" not in places["pacs", "dicom"]
     for (_, protocol), place in places.items():
         title = "ae_title" if protocol in ("dicom", "mwl") else "application"
-        url = {"url"} if protocol == "metrics" else set()
+        url = {"url"} if protocol in ("dicomweb", "metrics") else set()
         assert set(place) == {"name", "protocol", "tls", title, "host", "port", *url}
         assert place["host"] == "127.0.0.1"
         assert listens(place["port"])

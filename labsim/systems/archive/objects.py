@@ -51,6 +51,8 @@ class ObjectFiles(FileStore):
     ----------
     folder : Path
         The archive's.
+    room : callable
+        As in `FileStore`.
 
     Attributes
     ----------
