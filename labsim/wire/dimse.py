@@ -40,6 +40,7 @@ from labsim.wire.status import (
     REJECTION_REASONS,
     failure,
 )
+from labsim.wire.tls import Context, Credentials, explain
 
 TIMEOUT = 5.0
 
@@ -51,6 +52,7 @@ class Peer:
     ae_title: str
     host: str
     port: int
+    tls: bool = False
 
     @property
     def address(self) -> Address:
@@ -100,12 +102,22 @@ class DicomNode:
         The title it answers to and calls with.
     journal, network
         The hospital's.
+    credentials : Credentials, optional
+        With which it calls by TLS; those of the host it is on if left out.
     """
 
-    def __init__(self, system: str, ae_title: str, journal: Journal, network: Network) -> None:
+    def __init__(
+        self,
+        system: str,
+        ae_title: str,
+        journal: Journal,
+        network: Network,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.system = system
         self.ae_title = ae_title
         self._network = network
+        self._credentials = credentials
         self._log = AssociationLog(system, ae_title, journal, network)
         self._server: _Listener | None = None
         self._serving: threading.Thread | None = None
@@ -122,6 +134,8 @@ class DicomNode:
         *,
         services: Mapping[type, Service] | None = None,
         admit: Admission | None = None,
+        tls: Credentials | None = None,
+        mutual: bool = True,
     ) -> int:
         """Answer associations.
 
@@ -139,6 +153,10 @@ class DicomNode:
             place of pynetdicom's own service.
         admit : callable, optional
             Decides on a `Call`; returns None or what to reject it with.
+        tls : Credentials, optional
+            To speak TLS (PS3.15 B.12).
+        mutual : bool
+            Whether a caller by TLS must show a certificate.
 
         Returns
         -------
@@ -156,6 +174,7 @@ class DicomNode:
         bound = [(event, self._guard(event, handler)) for event, handler in handlers]
         requested = functools.partial(self._requested, admit, services or {})
         request = [(evt.EVT_REQUESTED, requested)]
+        context = tls.server(mutual=mutual, complain=self._no_handshake) if tls else None
         try:
             self._server = cast(
                 _Listener,
@@ -166,6 +185,7 @@ class DicomNode:
                     server_class=_Listener,
                 ),
             )
+            self._server.tls = context
         except OSError as error:
             raise port_taken(port, f"DICOM of {self.system}", error) from error
         self._serving = threading.Thread(
@@ -268,6 +288,7 @@ class DicomNode:
             local = self._network.resolve(peer.address)
         except LabError as error:
             raise self._failed(peer, error.what, error.next_step, "unreachable") from error
+        context = self._context(peer) if peer.tls else None
         bound = [(event, self._guard(event, handler)) for event, handler in handlers]
         entity = self._entity()
         self._dialling.append(entity)
@@ -279,6 +300,7 @@ class DicomNode:
                 ae_title=peer.ae_title,
                 ext_neg=list(negotiation),
                 evt_handlers=[*self._log.observers(), *bound],
+                tls_args=(context, peer.host) if context else None,
             )
         except BaseException:  # Ctrl-C, before there was an association to give back
             if entity.calling is not None:
@@ -291,7 +313,22 @@ class DicomNode:
             return association
         association.dul.join(TIMEOUT)
         close_socket(association)
+        if context is not None and context.noted.latest is not None:
+            context.noted.latest.close()  # pynetdicom leaves it open if nobody listens
+        if context is not None and context.noted.problem is not None:
+            what, next_step = explain(context.noted.problem, peer.host)
+            raise self._failed(peer, f"could not be reached by TLS: {what}.", next_step, "TLS")
         raise self._not_established(peer, association)
+
+    def _context(self, peer: Peer) -> Context:
+        credentials = self._credentials or self._network.credentials
+        if credentials is None:
+            what = f"{self.system} is to call by TLS, and its host has no certificate."
+            raise self._failed(peer, what, "Call without TLS, or give it one.", "unreachable")
+        return credentials.client()
+
+    def _no_handshake(self, what: str) -> None:
+        self._log.error(f"{self.ae_title}: a connection ended before TLS was agreed on: {what}")
 
     def _not_established(self, peer: Peer, association: Association) -> AssociationFailed:
         if association.is_rejected:
@@ -315,7 +352,7 @@ class DicomNode:
                 "no context",
             )
         if was_connected(association):
-            advice = "Check that a DICOM service listens there, and what its log says."
+            advice = "Check that DICOM is spoken there, with or without TLS, and what its log says."
             return self._failed(
                 peer, "aborted the association or did not answer.", advice, "aborted"
             )
@@ -432,6 +469,33 @@ class _Listener(ThreadedAssociationServer):
     """pynetdicom's server with room for many callers at once and a quick end."""
 
     request_queue_size = 128
+    tls: Context | None = None
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        super().__init__(*values, **named)
+        self._shaking: set[socket.socket] = set()
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Agree on TLS first, on the caller's own thread: one that is silent holds up no other."""
+        if self.tls is None:
+            super().finish_request(request, client_address)
+            return
+        request.settimeout(TIMEOUT)
+        self._shaking.add(request)
+        try:
+            secured = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        finally:
+            self._shaking.discard(request)
+        self._shaking.add(secured)
+        try:
+            secured.do_handshake()
+        except OSError:  # the context has told why
+            secured.close()
+            return
+        finally:
+            self._shaking.discard(secured)
+        secured.settimeout(None)
+        super().finish_request(secured, client_address)
 
     def service_actions(self) -> None:
         """Leave garbage to Python.
@@ -442,6 +506,9 @@ class _Listener(ThreadedAssociationServer):
 
     def shutdown(self) -> None:
         TCPServer.shutdown(self)
+        for waiting in list(self._shaking):
+            with contextlib.suppress(OSError):  # it is closed already
+                waiting.shutdown(socket.SHUT_RDWR)
         self.server_close()
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from labsim.errors import PortTaken, Unreachable
+from labsim.wire.tls import Credentials
 
 LOOPBACK = "127.0.0.1"
 
@@ -51,6 +52,7 @@ class _Tables:
         self.count = 0
         self.names: dict[str, str] = {}
         self.gate: Gate = lambda caller, address: None
+        self.certificates: Callable[[str], Credentials] | None = None
         self.lock = threading.Lock()
 
 
@@ -70,6 +72,16 @@ class Network:
     def seen_from(self, host: str) -> Network:
         """Return the same network as one of its hosts sees it."""
         return Network(host, self._tables)
+
+    def certify(self, certificates: Callable[[str], Credentials]) -> None:
+        """Say where hosts have their certificates."""
+        self._tables.certificates = certificates
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Key and certificate of the host from which the network is seen."""
+        certificates = self._tables.certificates
+        return certificates(self.host) if certificates and self.host else None
 
     def publish(self, address: Address, local_port: int, system: str = "") -> None:
         """Let `address` lead to a loopback port, and say which system listens there."""
