@@ -29,6 +29,7 @@ _PEERS = {
     "dcentvfy": "dicom3tools",
     "chromium": "chromium",
     "tshark": "tshark",
+    "openssl": "openssl",
 }
 
 _POOLED = re.compile(r".+-(worker|handler)_\d+")

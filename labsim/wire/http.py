@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,12 +24,15 @@ from labsim.errors import LabError
 from labsim.journal import Journal
 from labsim.wire.background import BackgroundLoop
 from labsim.wire.network import LOOPBACK, Network, port_taken
+from labsim.wire.tls import Context
 
 LARGEST_BODY = 512 * 1024 * 1024
 TIMEOUT = 5.0
 REQUEST_ID = "X-Request-ID"  # by which both ends name a request in their journal
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+# The journal has what went wrong; without this it would be printed, too.
+logging.getLogger("tornado").addHandler(logging.NullHandler())
 Route = tuple[str, type["Handler"], dict[str, Any]]
 
 
@@ -184,7 +188,7 @@ class HttpNode:
         port : int
             Loopback port, 0 for a free one.
         tls : ssl.SSLContext, optional
-            To speak HTTPS.
+            To speak HTTPS, such as `labsim.wire.tls.Credentials.server` returns.
         largest : int
             How many octets a body may have.
 
@@ -205,6 +209,8 @@ class HttpNode:
             default_handler_args={"node": self},
             log_function=lambda handler: None,
         )
+        if isinstance(tls, Context):
+            tls.noted.complain = self._no_handshake
         try:
             return self._loop.run(self._listen(application, port, tls, largest))
         except OSError as error:
@@ -245,6 +251,10 @@ class HttpNode:
             keys=keys,
             problem=problem,
         )
+
+    def _no_handshake(self, what: str) -> None:
+        text = f"HTTP: a connection ended before TLS was agreed on: {what}."
+        self._journal.record(self.system, "error", text)
 
     async def _listen(
         self, application: Application, port: int, tls: ssl.SSLContext | None, largest: int

@@ -11,6 +11,7 @@ from labsim.errors import LabError, Unreachable
 from labsim.journal import Journal
 from labsim.wire.http import REQUEST_ID, TIMEOUT, record_exchange
 from labsim.wire.network import Address, Network
+from labsim.wire.tls import Context, explain
 
 if TYPE_CHECKING:
     import httpx
@@ -60,7 +61,8 @@ class HttpClient:
         transaction, keys
             For the journal.
         tls : ssl.SSLContext, optional
-            To speak HTTPS; the certificate must be of the peer's host name.
+            To speak HTTPS, such as `labsim.wire.tls.Credentials.client` returns;
+            the certificate must be of the peer's host name.
         timeout : float
             Seconds to wait for each part of the answer.
 
@@ -103,6 +105,11 @@ class HttpClient:
                 problem = answer.text.strip()[:200]
             return answer
         except (httpx.TransportError, OSError, ssl.SSLError) as error:
+            if isinstance(tls, Context) and tls.noted.problem is not None:
+                cause, next_step = explain(tls.noted.problem, peer.host)
+                problem = f"TLS failed, {cause}."
+                what = f"{receiver} ({peer}) could not be reached by TLS for {method} {path}"
+                raise Unreachable(f"{what}: {cause}.", next_step) from error
             problem = f"{type(error).__name__}: {error}"
             raise Unreachable(
                 f"{receiver} ({peer}) did not answer {method} {path}: {error}.",

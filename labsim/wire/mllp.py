@@ -7,6 +7,7 @@ is python-hl7's; what is asked of a message and what the journal hears is ours.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from asyncio import IncompleteReadError, Task
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from labsim.wire.mllp_link import MllpLink
 from labsim.wire.network import LOOPBACK, Address, Network, port_taken
 from labsim.wire.receiving import Arrival, ByType, NotNow, Receiver, Verdict
 from labsim.wire.receiving import Taken as Taken
+from labsim.wire.tls import Credentials, explain
 
 LARGEST_MESSAGE = 4 * 1024 * 1024
 _TOO_LONG = f"longer than {LARGEST_MESSAGE // 1024 // 1024} MB, or has no end block."
@@ -52,11 +54,21 @@ class MllpEndpoint:
         Whose interface it is, for the journal.
     journal, clock, network, loop
         The hospital's.
+    tls : bool
+        Whether it sends by TLS, with the certificate of its host.
     """
 
     def __init__(
-        self, system: str, journal: Journal, clock: Clock, network: Network, loop: BackgroundLoop
+        self,
+        system: str,
+        journal: Journal,
+        clock: Clock,
+        network: Network,
+        loop: BackgroundLoop,
+        *,
+        tls: bool = False,
     ) -> None:
+        self.tls = tls
         self._system = system
         self._journal = journal
         self._clock = clock
@@ -70,7 +82,14 @@ class MllpEndpoint:
 
     # Receiving
 
-    def listen(self, takes: Mapping[str, Taken] | Receiver, port: int = 0) -> int:
+    def listen(
+        self,
+        takes: Mapping[str, Taken] | Receiver,
+        port: int = 0,
+        *,
+        tls: Credentials | None = None,
+        mutual: bool = True,
+    ) -> int:
         """Take in messages.
 
         Parameters
@@ -79,6 +98,10 @@ class MllpEndpoint:
             What is taken in, by message type, or who takes it in; on a thread of its own.
         port : int
             Loopback port, 0 for a free one.
+        tls : Credentials, optional
+            To speak TLS.
+        mutual : bool
+            Whether a caller by TLS must show a certificate.
 
         Returns
         -------
@@ -92,8 +115,9 @@ class MllpEndpoint:
         """
         self._receiver = ByType(takes) if isinstance(takes, Mapping) else takes
         self._closing = False
+        context = tls.server(mutual=mutual, complain=self._no_handshake) if tls else None
         try:
-            self._server = self._loop.run(self._listen(port))
+            self._server = self._loop.run(self._listen(port, context))
         except OSError as error:
             raise port_taken(port, f"HL7 of {self._system}", error) from error
         return int(self._server.sockets[0].getsockname()[1])
@@ -104,9 +128,10 @@ class MllpEndpoint:
             self._loop.run(self._close())
             self._server = None
 
-    async def _listen(self, port: int) -> asyncio.Server:
+    async def _listen(self, port: int, context: ssl.SSLContext | None) -> asyncio.Server:
+        secured = {"ssl": context, "ssl_handshake_timeout": TIMEOUT} if context else {}
         server: asyncio.Server = await start_hl7_server(
-            self._connected, LOOPBACK, port, limit=LARGEST_MESSAGE
+            self._connected, LOOPBACK, port, limit=LARGEST_MESSAGE, **secured
         )
         return server
 
@@ -159,6 +184,9 @@ class MllpEndpoint:
             self._complain(str(place), f"The connection broke: {error}.")
         finally:
             coming.cancel()
+
+    def _no_handshake(self, what: str) -> None:
+        self._complain("", f"a connection ended before TLS was agreed on: {what}.")
 
     def _complain(self, caller: str, what: str) -> None:
         self._journal.record(self._system, "error", f"HL7: {what}", peer=caller)
@@ -236,7 +264,8 @@ class MllpEndpoint:
 
     def link(self) -> MllpLink:
         """Return a connection for a sender that keeps it open; end it with `hang_up`."""
-        return MllpLink(self._system, self._network, LARGEST_MESSAGE)
+        credentials = self._network.credentials if self.tls else None
+        return MllpLink(self._system, self._network, LARGEST_MESSAGE, credentials)
 
     def hang_up(self, link: MllpLink, *, for_good: bool = False) -> None:
         """End a connection, never to open it again or until it is needed.
@@ -310,7 +339,8 @@ class MllpEndpoint:
         for answer in (*own.strays, *own.answers):
             self._record(answer, "received", name, transaction, keys)
         if problem is not None:
-            failure = self._undelivered(message, peer, _cause(problem, own, message, seconds), keys)
+            cause = _cause(problem, own, message, seconds, peer.host)
+            failure = self._undelivered(message, peer, cause, keys)
             if not own.answers:
                 raise failure from problem
         return own.answers[-1]
@@ -366,7 +396,7 @@ async def _is_there(coming: Task[bytes]) -> bool:
     return coming.done() and not coming.cancelled() and coming.exception() is None
 
 
-def _cause(error: Exception, link: MllpLink, message: Message, seconds: float) -> str:
+def _cause(error: Exception, link: MllpLink, message: Message, seconds: float, host: str) -> str:
     if link.strays and not link.answers:
         other = link.strays[-1]["MSA-2"] or "nothing"
         return f"{message['MSH-5']} acknowledged {other} instead of {message.control_id}."
@@ -374,6 +404,10 @@ def _cause(error: Exception, link: MllpLink, message: Message, seconds: float) -
         return f"it was accepted, but no application acknowledgment came within {seconds:g} s."
     if isinstance(error, LabError):
         return error.what
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed, {explain(error, host)[0]}."
+    if isinstance(error, TimeoutError) and link.was_shaking_hands:
+        return f"no TLS handshake within {seconds:g} s."
     if isinstance(error, TimeoutError):
         return f"no acknowledgment within {seconds:g} s."
     if isinstance(error, ConnectionRefusedError):

@@ -8,7 +8,8 @@ from hl7.mllp import open_hl7_connection
 
 from labsim.wire.acknowledging import awaited
 from labsim.wire.hl7 import Message
-from labsim.wire.network import Address, Network
+from labsim.wire.network import LOOPBACK, Address, Network
+from labsim.wire.tls import Credentials
 
 
 class MllpLink:
@@ -24,6 +25,8 @@ class MllpLink:
         Knows the loopback address, and is told who calls.
     limit : int
         How many bytes an acknowledgment may have.
+    credentials : Credentials, optional
+        To speak TLS with.
 
     Attributes
     ----------
@@ -31,16 +34,23 @@ class MllpLink:
         The acknowledgments of the last message that count.
     strays : list of Message
         Those that came meanwhile and acknowledge something else.
+    was_shaking_hands : bool
+        Whether the last message came no further than to agreeing on TLS.
     """
 
-    def __init__(self, system: str, network: Network, limit: int) -> None:
+    def __init__(
+        self, system: str, network: Network, limit: int, credentials: Credentials | None = None
+    ) -> None:
         self._system = system
         self._network = network
         self._limit = limit
+        self._credentials = credentials
         self._local: Address | None = None
         self._reader: Any = None
         self._writer: Any = None
         self._ended = False
+        self._port = 0
+        self.was_shaking_hands = False
         self.answers: list[Message] = []
         self.strays: list[Message] = []
 
@@ -58,8 +68,10 @@ class MllpLink:
             MSH-10 (HL7 v2.5.1 2.9.2).
         """
         self.answers, self.strays = [], []
+        self.was_shaking_hands = self._credentials is not None
         data = message.encode()
-        reader, writer = await self._open(self._network.resolve(peer))
+        reader, writer = await self._open(peer)
+        self.was_shaking_hands = False
         writer.writeblock(data)
         await writer.drain()
         accept, application = awaited(message)
@@ -82,22 +94,31 @@ class MllpLink:
         """
         self._ended = self._ended or for_good
         if self._writer is not None:
-            self._network.hung_up(self._writer.get_extra_info("sockname")[1])
+            self._network.hung_up(self._port)
             self._writer.close()
             self._writer = None
 
-    async def _open(self, local: Address) -> tuple[Any, Any]:
+    async def _open(self, peer: Address) -> tuple[Any, Any]:
+        local = self._network.resolve(peer)
         if self._writer is not None and (self._reader.at_eof() or local != self._local):
             self.close()  # the other side has ended it, or another one listens there now
         if self._ended:
             raise ConnectionAbortedError("the sender has stopped")
         if self._writer is None:
             self._reader, self._writer = await open_hl7_connection(
-                local.host, local.port, limit=self._limit
+                local.host, local.port, limit=self._limit, **self._security(peer)
             )
             self._local = local
-            self._network.calls(self._writer.get_extra_info("sockname")[1], self._system)
+            # None once the other side has broken off, as after a TLS handshake it did not like.
+            self._port = (self._writer.get_extra_info("sockname") or (LOOPBACK, 0))[1]
+            self._network.calls(self._port, self._system)
             if self._ended:  # it was stopped while it connected
                 self.close()
                 raise ConnectionAbortedError("the sender has stopped")
         return self._reader, self._writer
+
+    def _security(self, peer: Address) -> dict[str, Any]:
+        if self._credentials is None:
+            return {}
+        # The name in the certificate is the host's, not the loopback address.
+        return {"ssl": self._credentials.client(), "server_hostname": peer.host}

@@ -11,6 +11,7 @@ import pytest
 from labsim.clock import ManualClock
 from labsim.journal import Journal
 from labsim.wire.background import BackgroundLoop
+from labsim.wire.certificates import SiteCa
 from labsim.wire.network import Network
 
 
@@ -36,3 +37,8 @@ def loop() -> Iterator[BackgroundLoop]:
     running = BackgroundLoop()
     yield running
     running.close()
+
+
+@pytest.fixture
+def ca(tmp_path: Path) -> SiteCa:
+    return SiteCa(tmp_path / "tls", "Riverside Clinic")

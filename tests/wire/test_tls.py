@@ -24,11 +24,6 @@ ECHOES = [(evt.EVT_C_ECHO, lambda event: 0x0000)]
 PACS = Peer("PACS", "pacs", 2762, tls=True)
 
 
-@pytest.fixture
-def ca(tmp_path: Path) -> SiteCa:
-    return SiteCa(tmp_path / "tls", "Riverside Clinic")
-
-
 class World:
     """An archive that listens by TLS, and a scanner that calls it."""
 
