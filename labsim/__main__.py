@@ -173,17 +173,20 @@ def describe(hospital: Hospital) -> dict[str, Any]:
                 "name": endpoint.system,
                 "protocol": endpoint.protocol,
                 "ae_title"
-                if endpoint.protocol in ("dicom", "mwl")
+                if endpoint.protocol in ("dicom", "dicom-tls", "mwl")
                 else "application": endpoint.title,
                 "host": endpoint.local.host,
                 "port": endpoint.local.port,
                 **({"url": url} if (url := url_of(endpoint)) else {}),
+                "tls": endpoint.tls,
             }
             for endpoint in hospital.endpoints()
         ],
         "caller": hospital.tools.ae_title,
         "move_port": hospital.tools.local_port,
         "path": str(hospital.path),
+        # What a program from outside has to trust to call by TLS.
+        "ca": str(hospital.ca.root) if any(e.tls for e in hospital.endpoints()) else "",
     }
 
 

@@ -41,6 +41,7 @@ from labsim.table import Table
 from labsim.tools import Tools
 from labsim.wire.association_log import dataset_of
 from labsim.wire.background import BackgroundLoop
+from labsim.wire.certificates import SiteCa
 from labsim.wire.hl7 import Message
 from labsim.wire.mllp import TIMEOUT
 from labsim.wire.network import Address, Network, free_port
@@ -140,6 +141,8 @@ class Hospital:
             self._loop = BackgroundLoop()
             opened.callback(self._loop.close)
             self.network = Network()
+            self.ca = SiteCa(self.path / "tls", self.site.institution)
+            self.network.certify(self.ca.of)
             self.systems: dict[str, System] = {}
             self._down: dict[str, Down] = {}
             self._build(opened)

@@ -61,6 +61,7 @@ class PacsSite(_Part):
     host: Name
     hl7_port: Port
     dicom_port: Port
+    dicom_tls_port: Port = 2762  # IANA: dicom-tls
     http_port: Port = 8080
     application: str
     ae_title: AeTitle
@@ -147,6 +148,17 @@ class AuditSite(_Part):
     transport: Literal["tcp", "udp"] = "tcp"
 
 
+class TlsSite(_Part):
+    """Where connections are encrypted, and both ends prove who they are.
+
+    With `dicom`, archives listen by TLS too, on a port of its own. With
+    `mutual`, a caller must show a certificate.
+    """
+
+    dicom: bool = True
+    mutual: bool = True
+
+
 class DeskSite(_Part):
     """The administrator's desk."""
 
@@ -172,6 +184,7 @@ class SegmentSite(_Part):
 PORTS = {
     "hl7_port": "mllp",
     "dicom_port": "dicom",
+    "dicom_tls_port": "dicom-tls",
     "http_port": "http",
     "syslog_port": "syslog",
 }
@@ -194,6 +207,7 @@ class Site(_Part):
     ai: AiSite | None = None
     importer: ImporterSite | None = None
     desk: DeskSite
+    tls: TlsSite | None = None
     audit: AuditSite | None = None
     segments: list[SegmentSite] = []
 

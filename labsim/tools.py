@@ -105,7 +105,9 @@ class Tools:
         self._network = network
         self._endpoints = endpoints
 
-    def echoscu(self, system: str, *, calling: str = "", called: str = "") -> str:
+    def echoscu(
+        self, system: str, *, calling: str = "", called: str = "", tls: bool = False
+    ) -> str:
         """Verify that a system answers (C-ECHO).
 
         The same with DCMTK: ``echoscu -aet TOOLS -aec PACS 127.0.0.1 PORT``.
@@ -116,6 +118,8 @@ class Tools:
             ``"pacs"``, ``"ris"``, ``"ct1"`` …
         calling, called : str
             Other AE titles than the right ones, to see what happens.
+        tls : bool
+            Whether to call by TLS, with the certificate of the desk.
 
         Returns
         -------
@@ -128,7 +132,7 @@ class Tools:
             If there is no association.
         """
         contexts = [build_context(VERIFICATION)]
-        peer = self._peer(system, called)
+        peer = self._peer(system, called, tls=tls)
         with self._node(calling).associate(peer, contexts) as association:
             return describe_status(_status(association.send_c_echo()))
 
@@ -350,16 +354,20 @@ class Tools:
     def _node(self, calling: str = "") -> DicomNode:
         return DicomNode("desk", calling or self.ae_title, self._journal, self._network)
 
-    def _endpoint(self, system: str) -> Endpoint:
+    def _endpoint(self, system: str, *, tls: bool = False) -> Endpoint:
+        protocols = ("dicom-tls",) if tls else ("dicom", "mwl")
         for endpoint in self._endpoints():
-            if endpoint.system == system and endpoint.protocol in ("dicom", "mwl"):
+            if endpoint.system == system and endpoint.protocol in protocols:
                 return endpoint
-        names = sorted({e.system for e in self._endpoints() if e.protocol in ("dicom", "mwl")})
-        raise NotFound(f"No system {system!r} speaks DICOM.", f"Use {', '.join(names)}.")
+        names = sorted({e.system for e in self._endpoints() if e.protocol in protocols})
+        raise NotFound(
+            f"No system {system!r} speaks DICOM{' by TLS' * tls}.",
+            f"Use {', '.join(names)}." if names else "The site has to have a [tls] block.",
+        )
 
-    def _peer(self, system: str, called: str = "") -> Peer:
-        endpoint = self._endpoint(system)
-        return Peer(called or endpoint.title, endpoint.address.host, endpoint.address.port)
+    def _peer(self, system: str, called: str = "", *, tls: bool = False) -> Peer:
+        endpoint = self._endpoint(system, tls=tls)
+        return Peer(called or endpoint.title, endpoint.address.host, endpoint.address.port, tls)
 
 
 def _identifier(level: str, keys: dict[str, str]) -> Dataset:

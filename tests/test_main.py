@@ -106,7 +106,7 @@ def test_up_tells_where_the_engine_is(up: Up) -> None:
 def test_up_tells_programs_where_everything_is(up: Up) -> None:
     program = up("--json", "--seed", "7")
     told: dict[str, Any] = json.loads(first_line(program))
-    assert set(told) == {"systems", "caller", "move_port", "path"}
+    assert set(told) == {"systems", "caller", "move_port", "path", "ca"}
     assert (told["caller"], isinstance(told["move_port"], int)) == ("TOOLS", True)
     assert Path(told["path"]).is_dir()
     places = {(s["name"], s["protocol"]): s for s in told["systems"]}

@@ -60,7 +60,7 @@ class Endpoint:
     system : str
         Its name.
     protocol : str
-        ``"dicom"``, ``"mwl"`` (a worklist), ``"mllp"``, ``"dicomweb"``,
+        ``"dicom"``, ``"dicom-tls"``, ``"mwl"`` (a worklist), ``"mllp"``, ``"dicomweb"``,
         ``"metrics"``, ``"replication"`` or ``"syslog"``.
     address : Address
         Host and port in the hospital.
@@ -75,6 +75,11 @@ class Endpoint:
     address: Address
     local: Address
     title: str
+
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is spoken there."""
+        return self.protocol.endswith("-tls")
 
 
 @dataclass

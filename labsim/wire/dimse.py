@@ -136,6 +136,7 @@ class DicomNode:
         admit: Admission | None = None,
         tls: Credentials | None = None,
         mutual: bool = True,
+        refused: Callable[[str], None] = lambda what: None,
     ) -> int:
         """Answer associations.
 
@@ -157,6 +158,8 @@ class DicomNode:
             To speak TLS (PS3.15 B.12).
         mutual : bool
             Whether a caller by TLS must show a certificate.
+        refused : callable
+            Is told why a caller and this node did not agree on TLS.
 
         Returns
         -------
@@ -174,7 +177,8 @@ class DicomNode:
         bound = [(event, self._guard(event, handler)) for event, handler in handlers]
         requested = functools.partial(self._requested, admit, services or {})
         request = [(evt.EVT_REQUESTED, requested)]
-        context = tls.server(mutual=mutual, complain=self._no_handshake) if tls else None
+        complain = functools.partial(self._no_handshake, refused)
+        context = tls.server(mutual=mutual, complain=complain) if tls else None
         try:
             self._server = cast(
                 _Listener,
@@ -327,8 +331,10 @@ class DicomNode:
             raise self._failed(peer, what, "Call without TLS, or give it one.", "unreachable")
         return credentials.client()
 
-    def _no_handshake(self, what: str) -> None:
-        self._log.error(f"{self.ae_title}: a connection ended before TLS was agreed on: {what}")
+    def _no_handshake(self, refused: Callable[[str], None], what: str) -> None:
+        text = f"a connection ended before TLS was agreed on: {what}"
+        self._log.error(f"{self.ae_title}: {text}")
+        refused(text)
 
     def _not_established(self, peer: Peer, association: Association) -> AssociationFailed:
         if association.is_rejected:

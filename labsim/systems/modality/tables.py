@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS peers (
     service  TEXT PRIMARY KEY,      -- worklist, mpps, store, commitment
     ae_title TEXT NOT NULL,
     host     TEXT NOT NULL,
-    port     INTEGER NOT NULL
+    port     INTEGER NOT NULL,
+    tls      INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS settings (
     name  TEXT PRIMARY KEY,         -- auto_send, retries, interval, quota, quick_scans
@@ -113,6 +114,9 @@ class ModalityTables(System):
         ]
 
     def configure(self, service: str, *, ae_title: str, host: str, port: int) -> None:
+    def configure(
+        self, service: str, *, ae_title: str, host: str, port: int, tls: bool = False
+    ) -> None:
         """Set whom the scanner calls.
 
         Parameters
@@ -121,6 +125,8 @@ class ModalityTables(System):
             ``"worklist"``, ``"mpps"``, ``"store"`` or ``"commitment"``.
         ae_title, host, port
             The peer.
+        tls : bool
+            Whether it is called by TLS.
 
         Raises
         ------
@@ -133,8 +139,9 @@ class ModalityTables(System):
             )
         if not is_ae_title(ae_title):
             raise ConfigurationError(f"{ae_title!r} is no AE title.", "1 to 16 characters.")
-        self.db.upsert("peers", "service", service=service, ae_title=ae_title, host=host, port=port)
-        self.note(f"{service} set to {ae_title} at {host}:{port}")
+        peer = {"ae_title": ae_title, "host": host, "port": port, "tls": tls}
+        self.db.upsert("peers", "service", service=service, **peer)
+        self.note(f"{service} set to {ae_title} at {host}:{port}{' by TLS' * tls}")
 
     def peers(self) -> Table:
         """Return whom the scanner calls for what."""
@@ -143,9 +150,9 @@ class ModalityTables(System):
 
     def peer(self, service: str) -> Peer:
         """Return whom the scanner calls for a service."""
-        row = self.db.row("SELECT ae_title, host, port FROM peers WHERE service = ?", service)
+        row = self.db.row("SELECT ae_title, host, port, tls FROM peers WHERE service = ?", service)
         assert row is not None
-        return Peer(row["ae_title"], row["host"], row["port"])
+        return Peer(row["ae_title"], row["host"], row["port"], bool(row["tls"]))
 
     def echo(self, service: str = "store") -> str:
         """Send a C-ECHO to one of the peers and return what it answered.

@@ -54,7 +54,7 @@ from labsim.systems.pacs.storing import Storing
 from labsim.systems.pacs.visibility import Visibility
 from labsim.systems.records import Patient
 from labsim.table import Table
-from labsim.wire.dimse import Call, DicomNode, Rejection, instance_of
+from labsim.wire.dimse import Call, DicomNode, Rejection, Service, instance_of
 from labsim.wire.hl7 import Message
 from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
@@ -112,6 +112,7 @@ class Pacs(Operated, Stewardship):
         self._site = site
         self._own = own = own or site.pacs
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
+        self._dicom_tls = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
         self._hl7 = MllpEndpoint(
             self.name, facility.journal, facility.clock, facility.network, facility.loop
         )
@@ -164,8 +165,7 @@ class Pacs(Operated, Stewardship):
         """Listen for DICOM associations and for HL7 orders and updates."""
         own = self._own
         retrieve = RetrieveService(self._dicom, self._retrieving.retrieve)
-        answer = partial(
-            self._dicom.listen,
+        answering = (
             supported_contexts(),
             [
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
@@ -175,11 +175,14 @@ class Pacs(Operated, Stewardship):
                 (evt.EVT_N_ACTION, self._commit_requested),
                 *self.auditing.observers(),
             ],
-            services={C_MOVE: retrieve, C_GET: retrieve},
-            admit=self._admit,
         )
+        services: dict[type, Service] = {C_MOVE: retrieve, C_GET: retrieve}
+        answer = partial(self._dicom.listen, *answering, services=services, admit=self._admit)
         place = Address(own.host, own.dicom_port)
         self.serve("dicom", place, own.ae_title, answer, self._dicom.close)
+        if self._site.tls is not None and self._site.tls.dicom:
+            secured = self._dicom_tls.listen
+            self._listen_by_tls(partial(secured, *answering, services=services, admit=self._admit))
         takes = {
             "ORM^O01": Taken("RAD-4", self._take_order),
             "OMI^O23": Taken("RAD-4", self._take_order),
@@ -190,6 +193,26 @@ class Pacs(Operated, Stewardship):
         listen = partial(self._hl7.listen, takes)
         self.serve("mllp", place, own.application, listen, self._hl7.close)
         self.trail.application(started=True)
+
+    def _listen_by_tls(self, listen: partial[int]) -> None:
+        """Answer the same by TLS on a port of its own (PS3.15 B.12)."""
+        own, security = self._own, self._site.tls
+        credentials = self.facility.network.credentials
+        assert security is not None
+        assert credentials is not None, "the hospital issues them"
+        self.serve(
+            "dicom-tls",
+            Address(own.host, own.dicom_tls_port),
+            own.ae_title,
+            # Made anew at each start, so that a renewed certificate is shown then.
+            lambda port: listen(
+                port=port,
+                tls=credentials,
+                mutual=security.mutual,
+                refused=self.auditing.no_handshake,
+            ),
+            self._dicom_tls.close,
+        )
 
     def resume(self) -> None:
         """Take up what waited: corrections, sending, commitments and audit messages."""
@@ -227,6 +250,7 @@ class Pacs(Operated, Stewardship):
         may_query: bool = True,
         transcode: bool = True,
         preferred_syntax: str = "",
+        tls: bool = False,
     ) -> Entity:
         """Let an application entity in.
 
@@ -244,6 +268,8 @@ class Pacs(Operated, Stewardship):
             Transfer syntax UID in which it is sent images where it takes
             that, such as ``"1.2.840.10008.1.2.4.80"`` for JPEG-LS; as they
             are stored if left out.
+        tls : bool
+            Whether it is called by TLS.
 
         Returns
         -------
@@ -257,10 +283,12 @@ class Pacs(Operated, Stewardship):
         """
         # Spaces around a title do not count (PS3.5 6.2).
         entity = Entity(
-            ae_title.strip(" "), host, port, may_store, may_query, transcode, preferred_syntax
+            ae_title.strip(" "), host, port, may_store, may_query, transcode, preferred_syntax, tls
         )
         self._entities.register(entity)
-        self._reconfigured(f"AE title {entity.ae_title} registered at {host}:{port}")
+        self._reconfigured(
+            f"AE title {entity.ae_title} registered at {host}:{port}{' by TLS' * tls}"
+        )
         return entity
 
     @needs("configure")

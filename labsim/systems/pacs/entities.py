@@ -23,7 +23,8 @@ CREATE TABLE IF NOT EXISTS application_entities (
     may_store   INTEGER NOT NULL,
     may_query   INTEGER NOT NULL,
     transcode   INTEGER NOT NULL DEFAULT 1,
-    preferred_syntax TEXT NOT NULL DEFAULT ''
+    preferred_syntax TEXT NOT NULL DEFAULT '',
+    tls         INTEGER NOT NULL DEFAULT 0
 );
 """
 
@@ -45,6 +46,8 @@ class Entity:
     preferred_syntax : str
         Transfer syntax UID in which images are sent to it where it takes
         that; as they are stored if empty.
+    tls : bool
+        Whether it is called by TLS.
     """
 
     ae_title: str
@@ -54,11 +57,12 @@ class Entity:
     may_query: bool = True
     transcode: bool = True
     preferred_syntax: str = ""
+    tls: bool = False
 
     @property
     def peer(self) -> Peer:
         """How to call it."""
-        return Peer(self.ae_title, self.host, self.port)
+        return Peer(self.ae_title, self.host, self.port, self.tls)
 
 
 class Entities:
@@ -152,4 +156,5 @@ def _entity(row: dict[str, object]) -> Entity:
         may_query=bool(row["may_query"]),
         transcode=bool(row["transcode"]),
         preferred_syntax=str(row["preferred_syntax"]),
+        tls=bool(row["tls"]),
     )
