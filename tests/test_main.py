@@ -125,7 +125,7 @@ def test_up_tells_programs_where_everything_is(up: Up) -> None:
     for (_, protocol), place in places.items():
         title = "ae_title" if protocol in ("dicom", "mwl") else "application"
         url = {"url"} if protocol == "metrics" else set()
-        assert set(place) == {"name", "protocol", title, "host", "port", *url}
+        assert set(place) == {"name", "protocol", "tls", title, "host", "port", *url}
         assert place["host"] == "127.0.0.1"
         assert listens(place["port"])
     assert places["pacs", "dicom"]["ae_title"] == "PACS"

@@ -113,7 +113,6 @@ class ModalityTables(System):
             waiting("store", self.db.value(f"{images} AND state IN ('waiting', 'failed')")),
         ]
 
-    def configure(self, service: str, *, ae_title: str, host: str, port: int) -> None:
     def configure(
         self, service: str, *, ae_title: str, host: str, port: int, tls: bool = False
     ) -> None:
