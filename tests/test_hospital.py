@@ -335,7 +335,10 @@ def test_the_folder_of_a_killed_hospital_is_cleared_later(
 def test_fixed_ports_are_taken() -> None:
     with Hospital() as hospital:
         free = {f"{e.system}.{e.protocol}": e.local.port for e in hospital.endpoints()}
-    ports = {place.replace("mwl", "dicom"): port for place, port in free.items()}
+    ports = {
+        place.replace("mwl", "dicom").replace("dicomweb", "http"): port
+        for place, port in free.items()
+    }
     with Hospital(ports=ports) as hospital:
         assert {f"{e.system}.{e.protocol}": e.local.port for e in hospital.endpoints()} == free
 
