@@ -94,7 +94,7 @@ def test_the_archive_hears_of_a_transfer_and_not_of_an_admission(hospital: Hospi
     hospital.his.admit(patient.patient_id, "3W^12^A")
     hospital.his.transfer(patient.patient_id, "3W^12^B")
     assert hospital.journal.wait_for(
-        lambda event: event.source == "pacs" and event.kind == "state", 5
+        lambda event: event.source == "pacs" and event.detail.get("type", "").startswith("ACK"), 5
     )
     heard = hospital.journal.events(source="pacs", kind="hl7")
     assert [event.detail["type"] for event in heard] == ["ADT^A02", "ACK^A02"]

@@ -62,6 +62,7 @@ def test_a_changed_peer_is_kept_over_a_restart(tmp_path: Path) -> None:
             "ae_title": "ARCHIVE",
             "host": "pacs",
             "port": 11112,
+            "tls": False,
         }
 
 
