@@ -23,7 +23,7 @@ OUTSIDE = "outside"  # this machine, where programs run that are no part of the 
 
 
 def ip_address(host: str, known: list[str]) -> IPv4Address:
-    """Return the IPv4 address that a host has in captures.
+    """Return the IPv4 address that a host without one of its own has in captures.
 
     Parameters
     ----------
@@ -98,6 +98,8 @@ class Capture:
     link : pair of str, optional
         The two systems whose connections to listen to, whoever calls;
         ``"outside"`` for programs beyond the hospital. All if left out.
+    addresses : mapping of str to str, optional
+        The IPv4 address of each host; one is made up for any other.
 
     Raises
     ------
@@ -117,12 +119,14 @@ class Capture:
         clock: Clock,
         hosts: Mapping[str, str],
         link: Collection[str] | None = None,
+        addresses: Mapping[str, str] | None = None,
     ) -> None:
         if network.is_tapped:
             raise LabError("Another capture is on.", "End it first.")
         self.path = Path(path)
         self._network, self._clock = network, clock
         self._link = None if link is None else _hosts_of(link, hosts)
+        self._addresses = dict(addresses or {})
         self._hosts = list(dict.fromkeys([OUTSIDE, *hosts.values()]))
         self._talks: list[_Talk] = []
         self._last = datetime.min
@@ -187,6 +191,8 @@ class Capture:
         self._writer.packet(self._last, frame)
 
     def _ip(self, host: str) -> bytes:
+        if host in self._addresses:
+            return IPv4Address(self._addresses[host]).packed
         return ip_address(host, self._hosts).packed
 
 
