@@ -63,6 +63,8 @@ class Down:
     ----------
     at : datetime
         Since when, hospital time.
+    own_time : datetime
+        The same by the clock of its host, which also dates its backups.
     ports : mapping of str to int
         The loopback ports it had, by ``"pacs.dicom"`` and the like.
     images : mapping of str to str
@@ -70,6 +72,7 @@ class Down:
     """
 
     at: datetime
+    own_time: datetime
     ports: Mapping[str, int]
     images: Mapping[str, str]
 
@@ -77,7 +80,8 @@ class Down:
     def of(cls, system: System) -> Down:
         """Note what a system is, just before it goes down."""
         ports = {f"{system.name}.{s.place}": s.port for s in system.listening()}
-        return cls(system.facility.clock.now(), ports, _images(system))
+        facility = system.facility
+        return cls(facility.journal.now(), facility.clock.now(), ports, _images(system))
 
 
 def recover_pacs(
@@ -95,7 +99,7 @@ def recover_pacs(
         down_at=down.at.isoformat(timespec="seconds"),
         up_at=now.isoformat(timespec="seconds"),
         backup_of=taken_at,
-        lost_time=down.at - datetime.fromisoformat(taken_at),
+        lost_time=down.own_time - datetime.fromisoformat(taken_at),
         away=now - down.at,
         restore_seconds=round(seconds, 3),
         lost_images=tuple(lost),

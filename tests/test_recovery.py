@@ -51,6 +51,18 @@ def test_what_was_not_in_the_backup_is_lost_and_counted(
     assert list(clinic_at.pacs.consistency(deep=True)) == []
 
 
+def test_a_host_whose_clock_is_wrong_changes_nothing_of_the_figures(
+    clinic_at: Hospital, time: ManualClock, tmp_path: Path
+) -> None:
+    clinic_at.host("pacs").clock.skew(-7200)
+    clinic_at.pacs.backup(tmp_path)
+    time.advance(timedelta(hours=1))
+    clinic_at.lose("pacs")
+    time.advance(timedelta(minutes=5))
+    recovery = clinic_at.recover_pacs(tmp_path)
+    assert (recovery.lost_time, recovery.away) == (timedelta(hours=1), timedelta(minutes=5))
+
+
 def test_while_it_is_down_a_scanner_keeps_its_images_and_sends_them_later(
     clinic_at: Hospital, tmp_path: Path
 ) -> None:
