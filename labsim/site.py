@@ -72,10 +72,10 @@ class ArchiveSite(PacsSite):
 
 
 class StandbySite(_Part):
-    """Where a replica of the PACS is kept, to take its place."""
+    """Where a replica of the PACS is kept, to take its place; a port that the PACS has not."""
 
     host: Name
-    http_port: Port = 8080
+    http_port: Port = 8090
 
 
 class WorkstationSite(_Part):
@@ -237,6 +237,15 @@ class Site(_Part):
             for value in values:
                 if values.count(value) > 1:
                     raise ValueError(f"two systems have the {kind} {value!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _the_standby_has_room(self) -> Self:
+        own = {getattr(self.pacs, port) for port in PORTS if hasattr(self.pacs, port)}
+        if self.standby is not None and self.standby.http_port in own:
+            raise ValueError(
+                "the standby listens at a port that the PACS needs when it moves there"
+            )
         return self
 
     @model_validator(mode="after")

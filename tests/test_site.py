@@ -196,3 +196,9 @@ def test_a_site_may_have_an_audit_repository_or_none() -> None:
     audit = Site.load("community").audit
     assert audit is not None
     assert (audit.host, audit.syslog_port, audit.transport) == ("audit", 514, "tcp")
+
+
+def test_a_standby_must_not_want_a_port_that_the_pacs_brings_along(describe: Describe) -> None:
+    own = '[standby]\nhost = "standby"\nhttp_port = {port}\n\n[desk]'
+    assert Site.load(describe(("[desk]", own.format(port=8090)))).standby is not None
+    assert "the PACS needs" in problem(describe(("[desk]", own.format(port=8080))))

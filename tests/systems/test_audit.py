@@ -613,20 +613,22 @@ def test_a_later_search_begins_later(hospital: Hospital, clock: ManualClock) -> 
 
 
 def test_the_repository_is_told_to_programs_outside(hospital: Hospital) -> None:
-    (told,) = [each for each in describe(hospital)["systems"] if each["name"] == "audit"]
-    (place,) = hospital.audit.endpoints
+    (told,) = [each for each in describe(hospital)["systems"] if each["protocol"] == "syslog"]
+    (place,) = [each for each in hospital.audit.endpoints if each.protocol == "syslog"]
     assert told == {
         "name": "audit",
         "protocol": "syslog",
         "application": "AUDIT",
         "host": "127.0.0.1",
         "port": place.local.port,
+        "tls": False,
     }
 
 
 def test_it_listens_at_a_port_that_was_asked_for() -> None:
     port = free_port()
     with Hospital(site="community", ports={"audit.syslog": port}) as hospital:
-        assert [e.local.port for e in hospital.audit.endpoints] == [port]
+        ports = {e.protocol: e.local.port for e in hospital.audit.endpoints}
+        assert ports["syslog"] == port
     with pytest.raises(ConfigurationError, match="There is no place"):
         Hospital(ports={"audit.syslog": port})

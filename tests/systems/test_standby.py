@@ -15,7 +15,7 @@ from labsim.wire.http_client import HttpClient
 from labsim.wire.network import Address
 
 pytestmark = pytest.mark.usefixtures("small_scans")
-STANDBY = Address("standby", 8080)
+STANDBY = Address("standby", 8090)
 
 
 @pytest.fixture
@@ -99,12 +99,12 @@ def test_a_standby_that_is_down_is_named_and_storing_goes_on(
     university: Hospital, time: ManualClock
 ) -> None:
     university.standby.stop_service("replication")
-    with pytest.raises(Unreachable, match="standby:8080"):
+    with pytest.raises(Unreachable, match="standby:8090"):
         university.pacs.replication.run()
     time.advance(timedelta(minutes=2))
     assert university.exam().problem == ""
     university.settle()
-    assert "standby:8080" in str(university.pacs.replication.table())
+    assert "standby:8090" in str(university.pacs.replication.table())
     assert any(
         "replication failed" in event.summary
         for event in university.journal.events(source="pacs", kind="error")

@@ -115,3 +115,36 @@ def test_fuzzy_matching_is_said_to_be_ignored(archive: Hospital, store: Store) -
     store(archive, 1)
     answer = ask(archive, "/studies?fuzzymatching=true", archive.pacs.tokens.issue("viewer"))
     assert answer.headers["Warning"].startswith("299 ")
+
+
+def test_what_is_rejected_or_held_is_not_found_over_the_web_either(
+    archive: Hospital, store: Store
+) -> None:
+    first, second = store(archive, 1)
+    store(archive, 2)
+    archive.pacs.qc.set_rule("unannounced", hold=True)
+    store(archive, 3)
+    archive.pacs.reject(str(second.SOPInstanceUID))
+    archive.settle()
+    token = archive.pacs.tokens.issue("viewer")
+    images = ask(archive, "/instances?Modality=CT", token).json()
+    found = {str(Dataset.from_json(item).SOPInstanceUID) for item in images}
+    assert str(first.SOPInstanceUID) in found
+    assert str(second.SOPInstanceUID) not in found
+    studies = {
+        str(Dataset.from_json(s).AccessionNumber) for s in ask(archive, "/studies", token).json()
+    }
+    assert studies == {"K1", "K2"}
+
+
+def test_the_archive_is_searched_with_tokens_of_its_own() -> None:
+    with Hospital(seed=7, site="community") as running:
+        place = next(
+            e for e in running.endpoints() if (e.system, e.protocol) == ("archive", "dicomweb")
+        )
+        url = f"http://{place.local.host}:{place.local.port}/dicom-web/studies"
+        statuses = []
+        for holder in (running.pacs, running.archive):
+            headers = {"Authorization": f"Bearer {holder.tokens.issue('viewer')}"}
+            statuses.append(httpx.get(url, headers=headers, trust_env=False).status_code)
+        assert statuses == [401, 204]
