@@ -1,6 +1,6 @@
 """The AI node: it looks at CT series of the thorax by itself.
 
-IHE actors: Task Performer and Evidence Creator (AI Workflow for Imaging, AIW-I).
+IHE actor: Evidence Creator.
 """
 
 from __future__ import annotations
