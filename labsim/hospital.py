@@ -294,9 +294,15 @@ class Hospital:
         return [endpoint for system in self.systems.values() for endpoint in system.endpoints]
 
     def table(self) -> Table:
-        """Return every system with its title and addresses."""
+        """Return every system with its title and addresses.
+
+        Where they are monitored is left out, being the same for all:
+        `endpoints` has it.
+        """
         rows = [
-            (e.system, e.protocol, e.title, str(e.address), str(e.local)) for e in self.endpoints()
+            (e.system, e.protocol, e.title, str(e.address), str(e.local))
+            for e in self.endpoints()
+            if e.protocol != "metrics"
         ]
         columns = (
             "system",

@@ -68,7 +68,12 @@ def hospital_map(hospital: Hospital, transcript: Transcript | None = None) -> Pi
             _arrow(axes, places[sender], places[receiver], protocol, labels)
     for name, place in places.items():
         _box(axes, *_words(hospital, name), place)
-    handles = [Line2D([], [], color=c, linestyle=s, label=p) for p, (c, s) in _STYLE.items()]
+    used = {step.protocol for step in steps}
+    handles = [
+        Line2D([], [], color=colour, linestyle=line, label=protocol)
+        for protocol, (colour, line) in _STYLE.items()
+        if protocol in used
+    ]
     axes.legend(handles=handles, loc="upper right", frameon=False, fontsize=11)
     axes.set_xlim(-1.5, 10.2)
     axes.set_ylim(-0.75, 4.6 if hospital.site.engine else 3.9)

@@ -47,6 +47,11 @@ def exam(hospital: Hospital, small_scans: None) -> Exam:
     return exam
 
 
+def test_the_table_of_a_hospital_is_not_about_its_monitoring(hospital: Hospital) -> None:
+    assert "metrics" not in str(hospital.table())
+    assert "dicomweb" in str(hospital.table())
+
+
 def test_the_archive_counts_what_it_keeps(hospital: Hospital, exam: Exam) -> None:
     samples = scraped(hospital, "pacs")
     assert samples["labsim_studies", ()] == 1
