@@ -624,7 +624,7 @@ class Hospital:
         new = self._maker(name, host)(facility)
         try:
             new.start()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: half a start leaves ports open; raised again
             new.stop()
             raise
         self._opened.callback(new.stop)
