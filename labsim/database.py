@@ -92,14 +92,23 @@ class Database:
             self._connection.execute(f"PRAGMA max_page_count = {limit}")
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Keep all statements of the block, or none of them."""
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
+        """Keep all statements of the block, or none of them.
+
+        Parameters
+        ----------
+        durable : bool
+            Whether they are to survive a power cut. False is for what may be
+            found out anew; a killed process loses nothing of it either.
+        """
         with self._lock:
             if self._connection.in_transaction:  # an outer block decides
                 yield
                 return
-            self._connection.execute("BEGIN IMMEDIATE")
+            if not durable:
+                self._connection.execute("PRAGMA synchronous = NORMAL")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
             except BaseException:  # Ctrl-C too: half a transaction must not stay
@@ -107,6 +116,10 @@ class Database:
                     if self._connection.in_transaction:  # else it went back when the disk was full
                         self._connection.execute("ROLLBACK")
                 raise
+            finally:
+                if not durable:
+                    with contextlib.suppress(sqlite3.ProgrammingError):
+                        self._connection.execute("PRAGMA synchronous = FULL")
 
     def run(self, sql: str, *values: Any) -> int:
         """Run one statement and return how many rows it changed."""

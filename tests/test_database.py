@@ -147,6 +147,16 @@ def test_a_commit_reaches_the_disk(db: Database) -> None:
     assert db.value("PRAGMA journal_mode") == "wal"
 
 
+def test_what_may_be_found_out_anew_does_not_wait_for_the_disk(db: Database) -> None:
+    normal, full = 1, 2
+    with db.transaction(durable=False):
+        assert db.value("PRAGMA synchronous") == normal
+    assert db.value("PRAGMA synchronous") == full
+    with pytest.raises(ZeroDivisionError), db.transaction(durable=False):
+        raise ZeroDivisionError
+    assert db.value("PRAGMA synchronous") == full
+
+
 def test_a_transaction_that_cannot_be_committed_leaves_nothing(db: Database) -> None:
     def give_a_pet_to_nobody() -> None:
         with db.transaction():

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from labsim.errors import ConfigurationError
-from labsim.wire.hl7 import escape
+from labsim.wire.hl7 import escape, fields_of
 
 _PATH = re.compile(r"([A-Z][A-Z0-9]{2})(?:-([1-9]\d*)(?:\.([1-9]\d*))?)?")
 _FIXED = ("MSH-1", "MSH-2")  # the separators, by which everything else is read
@@ -57,7 +57,7 @@ def raw_value(text: str, path: Path) -> str:
     Of the first segment of that name, a component of the first repetition.
     """
     for line in text.split("\r"):
-        fields = _fields(line)
+        fields = fields_of(line)
         if fields[0] == path.segment:
             value = fields[path.field] if path.field < len(fields) else ""
             if not path.component:
@@ -81,7 +81,7 @@ def without(text: str, path: Path) -> str:
     """Return the message with a value emptied, or without the segments of that name."""
     if path.field:
         return _changed(text, path, lambda _: "")
-    return "\r".join(line for line in text.split("\r") if _fields(line)[0] != path.segment)
+    return "\r".join(line for line in text.split("\r") if fields_of(line)[0] != path.segment)
 
 
 def written(value: str, path: Path) -> str:
@@ -96,7 +96,7 @@ def _changed(text: str, path: Path, change: Callable[[str], str]) -> str:
 
 
 def _changed_line(line: str, path: Path, change: Callable[[str], str]) -> str:
-    fields = _fields(line)
+    fields = fields_of(line)
     if fields[0] != path.segment:
         return line
     if path.field >= len(fields):
@@ -114,11 +114,3 @@ def _changed_line(line: str, path: Path, change: Callable[[str], str]) -> str:
     if path.segment == "MSH":  # MSH-1 is the separator itself
         del fields[1]
     return "|".join(fields)
-
-
-def _fields(line: str) -> list[str]:
-    """Return the fields of a segment by their numbers, its name at 0."""
-    fields = line.split("|")
-    if fields[0] == "MSH":
-        fields.insert(1, "|")
-    return fields

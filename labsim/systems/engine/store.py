@@ -190,8 +190,11 @@ class MessageStore:
         )
 
     def settle(self, delivery: Delivery, state: str, answer: str) -> None:
-        """Keep what came of an attempt: ``queued`` again, ``sent`` or ``error``."""
-        with self._db.transaction():
+        """Keep what came of an attempt: ``queued`` again, ``sent`` or ``error``.
+
+        If the power fails now, the message is sent again, which its control ID tells.
+        """
+        with self._db.transaction(durable=False):
             self._db.run(
                 "UPDATE deliveries SET state = ?, attempts = ?, answer = ?, ended_at = ?, "
                 "seconds = CASE ? WHEN 'sent' THEN "
