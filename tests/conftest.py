@@ -25,6 +25,7 @@ _PEERS = {
     "findscu": "dcmtk",
     "getscu": "dcmtk",
     "movescu": "dcmtk",
+    "dcmp2pgm": "dcmtk",
     "dciodvfy": "dicom3tools",
     "dcentvfy": "dicom3tools",
     "chromium": "chromium",
