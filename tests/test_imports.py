@@ -22,7 +22,7 @@ _ROOMS = dict.fromkeys(
 _ROOMS |= {"channels": "site"}
 _ROOMS |= {"": "front door", "__main__": "command line"}
 # The rooms, and below each the rooms that it may look into, beside itself.
-_SYSTEMS = {"facts", "site", "wire", "imaging", "media"}
+_SYSTEMS = {"facts", "site", "wire", "imaging", "media", "deid"}
 _HOUSE = {*_SYSTEMS, "systems", "hosts"}
 _FAULTS = {*_HOUSE, "house"}
 _LEARNING = {*_FAULTS, "faults"}
@@ -34,6 +34,7 @@ MAY_SEE: dict[str, set[str]] = {
     "wire": {"facts"},
     "imaging": {"facts"},
     "media": {"facts", "imaging"},
+    "deid": {"facts", "imaging"},
     "systems": _SYSTEMS,
     "hosts": {"facts", "site", "wire", "systems"},
     "house": _HOUSE,
