@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from pydicom.dataset import FileDataset
+from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_context
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
@@ -21,6 +22,7 @@ from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import UNIQUE_KEYS, Index, Instance
 from labsim.systems.pacs.sending import CannotSend, Sending
 from labsim.systems.pacs.transcoding import CannotTranscode, encoded_as
+from labsim.wire.charset import UNICODE, readable
 
 AS_STORED = "*"
 DEFAULT = str(ExplicitVRLittleEndian)
@@ -119,16 +121,33 @@ class Holdings:
         """
         return self._sending.dataset(instance)
 
-    def plain(self, instance: Instance) -> FileDataset:
-        """Return the same with its pixels uncompressed, all bytes little endian.
+    def encoded(self, instance: Instance, syntax: str = DEFAULT) -> FileDataset:
+        """Return the same in a transfer syntax.
 
         Raises
         ------
         CannotSend, CannotTranscode
-            If its file cannot be read, or its pixels cannot.
+            If its file cannot be read, or its pixels cannot be brought there.
         """
         dataset = self.dataset(instance)
-        encoded_as(dataset, ExplicitVRLittleEndian)  # which changes it on the way
+        encoded_as(dataset, UID(syntax))  # which changes it on the way
+        return dataset
+
+    def described(self, instance: Instance) -> FileDataset:
+        """Return the same with its text in Unicode, and its bytes in the order of the web.
+
+        Raises
+        ------
+        CannotSend, CannotTranscode
+            If its file cannot be read.
+        """
+        swapped = instance.transfer_syntax == ExplicitVRBigEndian
+        dataset = self.encoded(instance) if swapped else self.dataset(instance)
+        correct_ambiguous_vr(dataset, True)
+        readable(dataset)
+        dataset.decode()
+        if "SpecificCharacterSet" in dataset:
+            dataset.SpecificCharacterSet = UNICODE
         return dataset
 
     def taken(self, who: str, host: str, sop_uids: Iterable[str], problem: str = "") -> None:

@@ -37,6 +37,10 @@ class Retrieve(WebHandler):
         """Return what a path names: a study, a series of it, or an instance of that."""
         self.transaction = "RAD-107"
         self._instances: list[Instance] = []
+        self._authority = self.request.host
+        if ":" not in self._authority:  # some callers forget that it is part of Host (RFC 9110 7.2)
+            here = self.request.connection.stream.socket.getsockname()  # type: ignore[union-attr]
+            self._authority += f":{here[1]}"
         for uid in uids:
             if not is_uid(uid):
                 raise HttpError(400, f"{uid[:64]!r} is not a UID.")
@@ -52,14 +56,18 @@ class Retrieve(WebHandler):
         """Bring the files of instances near; 206 if some are not there any more."""
         near = await self.in_thread(self.holdings.fetch, list(found))
         there = await self.in_thread(self.holdings.there, near)
+        self.require(near, there)
+        return there
+
+    def require(self, found: Sequence[Instance], there: list[Instance]) -> None:
+        """Say that an answer is partial if some files are not there any more (206)."""
         if not there:
             raise HttpError(500, "The files of what you ask for cannot be read.")
-        if missing := len(near) - len(there):
+        if missing := len(found) - len(there):
             self.set_status(206)
-            only = f"{missing} of {len(near)} instances cannot be read"
+            only = f"{missing} of {len(found)} instances cannot be read"
             self.set_header("Warning", f'299 {self.request.host}: "{only}"')
         self._instances = there
-        return there
 
     def accepted(self) -> list[MediaRange]:
         """Return what the caller takes, the best first."""
@@ -75,7 +83,7 @@ class Retrieve(WebHandler):
         """Return the address of an instance, or of something below it."""
         path = f"studies/{instance.study_uid}/series/{instance.series_uid}"
         parts = [self._base, path, "instances", instance.sop_uid, *more]
-        return f"{self.request.protocol}://{self.request.host}{'/'.join(parts)}"
+        return f"{self.request.protocol}://{self._authority}{'/'.join(parts)}"
 
     async def answer(self, part: Part) -> None:
         """Answer with one thing alone."""

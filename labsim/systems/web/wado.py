@@ -10,9 +10,12 @@ from pydicom.uid import UID
 
 from labsim.systems.pacs.index import Instance
 from labsim.systems.pacs.transcoding import TARGETS
+from labsim.systems.web.bulkdata import BulkData
+from labsim.systems.web.frames import Frames
 from labsim.systems.web.handler import WebHandler
 from labsim.systems.web.holdings import AS_STORED, DEFAULT
 from labsim.systems.web.media_types import MediaRange
+from labsim.systems.web.metadata import Metadata
 from labsim.systems.web.multipart_writing import Part
 from labsim.systems.web.retrieve import Retrieve
 
@@ -81,6 +84,13 @@ def _syntaxes(ranges: Sequence[MediaRange]) -> list[str]:
 
 
 def routes(base: str, **named: Any) -> list[tuple[str, type[WebHandler], dict[str, Any]]]:
-    """Return where instances are retrieved, below a base path (PS3.18 table 10.4.1-1)."""
-    given = {"base": base, **named}
-    return [(base + path, Instances, given) for path in (STUDY, SERIES, INSTANCE)]
+    """Return where to retrieve what, below a base path (PS3.18 10.4.1)."""
+    levels = (STUDY, SERIES, INSTANCE)
+    paths: dict[str, type[WebHandler]] = {
+        **dict.fromkeys(levels, Instances),
+        **{f"{level}/metadata": Metadata for level in levels},
+        **{f"{level}/bulkdata": BulkData for level in levels},
+        f"{INSTANCE}/bulkdata/(.+)": BulkData,
+        f"{INSTANCE}/frames/([^/]+)": Frames,
+    }
+    return [(base + path, handler, {"base": base, **named}) for path, handler in paths.items()]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from email import message_from_bytes
+from typing import Any
 
 import httpx
 import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
+from pydicom.dataset import FileDataset
+from pynetdicom import build_context
+from pynetdicom.association import Association
 
 from labsim import Hospital
 
@@ -45,3 +50,30 @@ def get() -> Callable[..., httpx.Response]:
         return httpx.get(url_of(hospital) + path, headers=named, trust_env=False)
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def parts_of() -> Callable[[httpx.Response], list[Any]]:
+    """Take an answer in parts apart, with what Python has for that."""
+
+    def take(answer: httpx.Response) -> list[Any]:
+        head = f"Content-Type: {answer.headers['Content-Type']}\r\n\r\n".encode()
+        return list(message_from_bytes(head + answer.content).get_payload())
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def keep(
+    dial: Callable[..., AbstractContextManager[Association]],
+) -> Callable[[Hospital, FileDataset], str]:
+    """Store an image as it is encoded; return its path on the web."""
+
+    def store(hospital: Hospital, stored: FileDataset) -> str:
+        context = build_context(stored.SOPClassUID, stored.file_meta.TransferSyntaxUID)
+        with dial(hospital, "pacs", context) as association:
+            assert association.send_c_store(stored).Status == 0x0000
+        series = f"/studies/{stored.StudyInstanceUID}/series/{stored.SeriesInstanceUID}"
+        return f"{series}/instances/{stored.SOPInstanceUID}"
+
+    return store

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from email import message_from_bytes
 from io import BytesIO
 from typing import Any
 
@@ -20,7 +19,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEGLSLossless,
 )
-from pynetdicom import build_context, build_role, evt
+from pynetdicom import build_role, evt
 from pynetdicom.association import Association
 
 from labsim import Hospital
@@ -30,6 +29,8 @@ from labsim.sop_classes import STUDY_ROOT_GET
 Store = Callable[..., list[FileDataset]]
 Browse = Callable[..., AbstractContextManager[DICOMwebClient]]
 Get = Callable[..., httpx.Response]
+Keep = Callable[[Hospital, FileDataset], str]
+Parts = Callable[[httpx.Response], list[Any]]
 Image = Callable[..., FileDataset]
 Dial = Callable[..., AbstractContextManager[Association]]
 STUDY, SERIES = make_uid("kept study", 1), make_uid("kept series", 1)
@@ -38,18 +39,6 @@ PATHS = (f"/studies/{STUDY}", f"/studies/{STUDY}/series/{SERIES}")
 
 def image_path(number: int = 0) -> str:
     return f"{PATHS[1]}/instances/{make_uid('kept image', 1, number)}"
-
-
-def parts_of(answer: httpx.Response) -> list[Any]:
-    head = f"Content-Type: {answer.headers['Content-Type']}\r\n\r\n".encode()
-    return list(message_from_bytes(head + answer.content).get_payload())
-
-
-def keep(hospital: Hospital, dial: Dial, stored: FileDataset) -> None:
-    """Store an image as it is encoded."""
-    context = build_context(stored.SOPClassUID, stored.file_meta.TransferSyntaxUID)
-    with dial(hospital, "pacs", context) as association:
-        assert association.send_c_store(stored).Status == 0x0000
 
 
 def picture(image: Image, study: int, number: int) -> FileDataset:
@@ -139,12 +128,18 @@ def test_corrected_demographics_come_along(archive: Hospital, store: Store, brow
     ],
 )
 def test_the_caller_says_in_which_transfer_syntax(
-    archive: Hospital, image: Image, dial: Dial, get: Get, accept: str, syntax: str
+    archive: Hospital,
+    image: Image,
+    keep: Keep,
+    get: Get,
+    parts_of: Parts,
+    accept: str,
+    syntax: str,
 ) -> None:
     sent = picture(image, 1, 0)
     pixels = sent.pixel_array
     sent.compress(JPEGLSLossless, encoding_plugin="pyjpegls", generate_instance_uid=False)
-    keep(archive, dial, sent)
+    keep(archive, sent)
     answer = get(archive, image_path(), accept)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].startswith('multipart/related; type="application/dicom"')
@@ -159,11 +154,10 @@ def test_the_caller_says_in_which_transfer_syntax(
 
 
 def test_what_lies_in_implicit_vr_never_goes_so_over_the_web(
-    archive: Hospital, image: Image, dial: Dial, get: Get
+    archive: Hospital, image: Image, keep: Keep, get: Get, parts_of: Parts
 ) -> None:
     stored = image(ImplicitVRLittleEndian)
-    keep(archive, dial, stored)
-    path = f"/studies/{stored.StudyInstanceUID}"
+    path = keep(archive, stored)
     accept = 'multipart/related; type="application/dicom"; transfer-syntax='
     (part,) = parts_of(get(archive, path, accept + "*"))
     assert part["Content-Type"].endswith(ExplicitVRLittleEndian)
@@ -200,7 +194,9 @@ def test_what_is_not_there_is_not_found(archive: Hospital, store: Store, get: Ge
     assert get(archive, "/studies/..%2F..").status_code == 400
 
 
-def test_rejected_and_held_images_are_not_there(archive: Hospital, store: Store, get: Get) -> None:
+def test_rejected_and_held_images_are_not_there(
+    archive: Hospital, store: Store, get: Get, parts_of: Parts
+) -> None:
     first, second = store(archive, 1)
     archive.pacs.qc.set_rule("unannounced", hold=True)
     store(archive, 2)
@@ -212,7 +208,9 @@ def test_rejected_and_held_images_are_not_there(archive: Hospital, store: Store,
     assert str(first.SOPInstanceUID) in part["Content-Location"]
 
 
-def test_a_lost_file_makes_the_answer_partial(archive: Hospital, store: Store, get: Get) -> None:
+def test_a_lost_file_makes_the_answer_partial(
+    archive: Hospital, store: Store, get: Get, parts_of: Parts
+) -> None:
     store(archive, 1)
     paths = archive.pacs.paths(STUDY)
     paths[0].unlink()
