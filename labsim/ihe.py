@@ -25,6 +25,7 @@ NAMES: Mapping[str, str] = {
     "RAD-14": "Query Images",
     "RAD-16": "Retrieve Images",
     "RAD-25": "Report Issuing",
+    "RAD-107": "WADO-RS Retrieve",
     "RAD-128": "Send Imaging Result",
     "RAD-129": "QIDO-RS Query",
 }

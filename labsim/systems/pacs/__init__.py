@@ -54,6 +54,8 @@ from labsim.systems.pacs.storing import Storing
 from labsim.systems.pacs.visibility import Visibility
 from labsim.systems.records import Patient
 from labsim.systems.web import service as web
+from labsim.systems.web import wado
+from labsim.systems.web.holdings import Holdings
 from labsim.table import Table
 from labsim.wire.dimse import Call, DicomNode, Rejection, Service, instance_of
 from labsim.wire.hl7 import Message
@@ -139,6 +141,9 @@ class Pacs(Operated, Stewardship):
         seen = partial(self.visibility.database, "")
         self.web = web.DicomWeb(self, self.trail, seen, own.ae_title)
         self.tokens = self.web.tokens
+        shown = self.visibility.index("")
+        holdings = (self, shown, self._files, sending, self.storage.fetched, self.auditing)
+        self.web.offer(wado.routes, holdings=Holdings(*holdings))
         for guarded in (self.routes, self.prefetch, self.qc, self.visibility):
             guarded.access = self.access
         self._retrieving.fetch = self.storage.fetched

@@ -124,6 +124,16 @@ class Auditing:
         for patient, studies in self.studies_of(sop_uids):
             self._trail.about("110104", "R", who, patient, studies)
 
+    def taken(
+        self, who: Participant, sop_uids: Iterable[str], outcome: str = SUCCESS, text: str = ""
+    ) -> None:
+        """Report what somebody was given over the web (PS3.15 A.5.3.7)."""
+        if not self._trail.kept:
+            return
+        ends = [self._trail.itself(role=parts.SOURCE), who]
+        for patient, studies in self.studies_of(sop_uids):
+            self._trail.about("110104", "R", ends, patient, studies, outcome=outcome, text=text)
+
     # On the wire
 
     def _received(self, event: evt.Event) -> None:

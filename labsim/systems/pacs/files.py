@@ -168,6 +168,10 @@ class FileStore:
         meta, start = split_dataset(path)
         return meta.TransferSyntaxUID, path.read_bytes()[start:]
 
+    def holds(self, name: str) -> bool:
+        """Tell whether a file is there, in whatever tier."""
+        return self._found(name).is_file()
+
     def names(self) -> set[str]:
         """Return the name of every file."""
         return {

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from labsim.database import Database
 from labsim.errors import ConfigurationError
 from labsim.systems.audit.trail import MINOR_FAILURE, AuditTrail
 from labsim.systems.facility import System
 from labsim.systems.web import qido, tokens
-from labsim.systems.web.handler import Gate
+from labsim.systems.web.handler import Gate, WebHandler
 from labsim.systems.web.tokens import Tokens
 from labsim.wire.http import HttpNode
 from labsim.wire.network import Address
 
 BASE = "/dicom-web"
+Offered = tuple[str, type[WebHandler], dict[str, Any]]
 SCHEMA = tokens.SCHEMA + "CREATE TABLE IF NOT EXISTS web_origins (origin TEXT PRIMARY KEY);\n"
 
 
@@ -43,8 +45,12 @@ class DicomWeb:
         self._title = title
         facility = system.facility
         self._node = HttpNode(system.name, facility.journal, facility.network, facility.loop)
-        gate = Gate(system, self.tokens, self._refused, self.origins)
-        self._routes = qido.routes(BASE, gate=gate, database=database, title=title)
+        self._gate = Gate(system, self.tokens, self._refused, self.origins)
+        self._routes = qido.routes(BASE, gate=self._gate, database=database, title=title)
+
+    def offer(self, routes: Callable[..., Sequence[Offered]], **named: Any) -> None:
+        """Offer more below the same base path, behind the same tokens; before `serve`."""
+        self._routes += routes(BASE, gate=self._gate, **named)
 
     def serve(self, place: Address) -> None:
         """Begin to listen."""
