@@ -25,6 +25,7 @@ NAMES: Mapping[str, str] = {
     "RAD-14": "Query Images",
     "RAD-16": "Retrieve Images",
     "RAD-25": "Report Issuing",
+    "RAD-108": "Store Instances Over the Web",
     "RAD-128": "Send Imaging Result",
     "RAD-129": "QIDO-RS Query",
 }
