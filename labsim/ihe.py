@@ -26,6 +26,7 @@ NAMES: Mapping[str, str] = {
     "RAD-16": "Retrieve Images",
     "RAD-25": "Report Issuing",
     "RAD-107": "WADO-RS Retrieve",
+    "RAD-108": "Store Instances Over the Web",
     "RAD-128": "Send Imaging Result",
     "RAD-129": "QIDO-RS Query",
 }

@@ -31,6 +31,7 @@ _PEERS = {
     "chromium": "chromium",
     "tshark": "tshark",
     "openssl": "openssl",
+    "curl": "curl",
 }
 
 _POOLED = re.compile(r".+-(worker|handler)_\d+")

@@ -18,6 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
+from tornado.routing import Matcher
 from tornado.web import Application, HTTPError, RequestHandler
 
 from labsim.errors import LabError
@@ -33,7 +34,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 # The journal has what went wrong; without this it would be printed, too.
 logging.getLogger("tornado").addHandler(logging.NullHandler())
-Route = tuple[str, type["Handler"], dict[str, Any]]
+Route = tuple[str | Matcher, type["Handler"], dict[str, Any]]
 
 
 class HttpError(LabError):
@@ -172,7 +173,7 @@ class HttpNode:
 
     def listen(
         self,
-        routes: Sequence[tuple[str, type[Handler], Mapping[str, Any]]],
+        routes: Sequence[tuple[str | Matcher, type[Handler], Mapping[str, Any]]],
         port: int = 0,
         *,
         tls: ssl.SSLContext | None = None,
@@ -182,9 +183,9 @@ class HttpNode:
 
         Parameters
         ----------
-        routes : sequence of (str, type of Handler, mapping)
-            Of each a regular expression of the path, who answers, and what its
-            ``initialize`` gets by name.
+        routes : sequence of (str or Matcher, type of Handler, mapping)
+            Of each a regular expression of the path, or what else tells whether
+            it fits a request, who answers, and what its ``initialize`` gets by name.
         port : int
             Loopback port, 0 for a free one.
         tls : ssl.SSLContext, optional

@@ -139,7 +139,9 @@ class Pacs(Operated, Stewardship):
         self._reconciling = Reconciling(self, self._corrections, self._storing)
         self.operate(site, own, *parts, self._storing, self._queue, self.visibility.index)
         seen = partial(self.visibility.database, "")
-        self.web = web.DicomWeb(self, self.trail, seen, own.ae_title)
+        self.web = web.DicomWeb(
+            *(self, self.trail, seen, own.ae_title), self._storing, self.auditing
+        )
         self.tokens = self.web.tokens
         shown = self.visibility.index("")
         holdings = (self, shown, self._files, sending, self.storage.fetched, self.auditing)

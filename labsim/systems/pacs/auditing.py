@@ -178,35 +178,55 @@ class Auditing:
         ]
         stored, seen.stored = seen.stored, []
         refused, seen.refused = seen.refused, []
+        self._transferred(who, stored, refused)
+
+    # Storing
+
+    def stored_over_web(
+        self, holder: str, host: str, stored: Sequence[str], refused: Sequence[tuple[Dataset, int]]
+    ) -> None:
+        """Report what a request of STOW-RS has stored, and what not (PS3.15 A.5.3.7).
+
+        Parameters
+        ----------
+        holder, host : str
+            Whose token it was, and where the request came from.
+        stored : sequence of str
+            SOP Instance UIDs.
+        refused : sequence of (Dataset, int)
+            Of each image its header, as far as it could be read, and the status.
+        """
+        if not self._trail.kept:
+            return
+        who = [
+            Participant(holder, "", holder, requestor=True, role=parts.SOURCE, host=host),
+            self._trail.itself(role=parts.DESTINATION),
+        ]
+        told = [_refusal(header, text_of(header.get("SOPClassUID")), s) for header, s in refused]
+        self._transferred(
+            who, stored, [each for n, each in enumerate(told) if each not in told[:n]]
+        )
+
+    def _transferred(
+        self,
+        who: Sequence[Participant],
+        stored: Sequence[str],
+        refused: Sequence[tuple[Study, Patient, str]],
+    ) -> None:
         for patient, studies in self.studies_of(stored):
             self._trail.about("110104", "C", who, patient, studies)
         for study, patient, why in refused:
             self._trail.about("110104", "C", who, patient, [study], outcome=MINOR_FAILURE, text=why)
-
-    # Storing
 
     def _stored(self, event: evt.Event, sop_uid: str, status: int) -> None:
         seen = _seen(event.assoc)
         if status == 0x0000:
             seen.stored.append(sop_uid)
             return
-        header = _dataset(*seen.request)
-        study = Study(
-            text_of(header.get("StudyInstanceUID")) or "unknown",
-            text_of(header.get("AccessionNumber")),
-            text_of(header.get("StudyDescription")),
-            {text_of(event.message.command_set.get("AffectedSOPClassUID")): 1},
-        )
-        patient = Patient(
-            text_of(header.get("PatientID")),
-            text_of(header.get("IssuerOfPatientID")),
-            text_of(header.get("PatientName")),
-            text_of(header.get("PatientBirthDate")),
-            text_of(header.get("PatientSex")),
-        )
-        why = describe_status(status)
-        if len(seen.refused) < _CHUNK and (study, patient, why) not in seen.refused:
-            seen.refused.append((study, patient, why))
+        sop_class = text_of(event.message.command_set.get("AffectedSOPClassUID"))
+        told = _refusal(_dataset(*seen.request), sop_class, status)
+        if len(seen.refused) < _CHUNK and told not in seen.refused:
+            seen.refused.append(told)
 
     # Query and retrieve
 
@@ -270,6 +290,24 @@ class Auditing:
         known = self._entities.get(title)
         host = known.host if known is not None else association.requestor.address or ""
         return self._trail.peer(title, host, requestor=True, role=role)
+
+
+def _refusal(header: Dataset, sop_class: str, status: int) -> tuple[Study, Patient, str]:
+    """Return what there is to say of an image that was not stored."""
+    study = Study(
+        text_of(header.get("StudyInstanceUID")) or "unknown",
+        text_of(header.get("AccessionNumber")),
+        text_of(header.get("StudyDescription")),
+        {sop_class: 1},
+    )
+    patient = Patient(
+        text_of(header.get("PatientID")),
+        text_of(header.get("IssuerOfPatientID")),
+        text_of(header.get("PatientName")),
+        text_of(header.get("PatientBirthDate")),
+        text_of(header.get("PatientSex")),
+    )
+    return study, patient, describe_status(status)
 
 
 def _seen(association: Association) -> _Seen:

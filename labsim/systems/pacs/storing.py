@@ -58,6 +58,30 @@ class StoredInstance:
     new: bool
 
 
+@dataclass(frozen=True)
+class Receipt:
+    """What became of an instance that was sent.
+
+    Parameters
+    ----------
+    answer : int or Dataset
+        Status of the C-STORE (PS3.4 B.2.3), with a comment if it failed.
+    header : Dataset
+        The data set without its pixels, as it was kept; empty if it cannot be read.
+    changed : bool
+        Whether it was changed on the way in.
+    """
+
+    answer: int | Dataset
+    header: Dataset
+    changed: bool = False
+
+    @property
+    def status(self) -> int:
+        """The status alone."""
+        return self.answer if isinstance(self.answer, int) else int(self.answer.Status)
+
+
 class Storing:
     """Takes images in: first the file, then the index, then the answer.
 
@@ -121,17 +145,44 @@ class Storing:
         denied = self._entities.refuse(event, "may_store")
         if denied:
             return denied
-        data = event.encoded_dataset()
+        named = (instance_of(event), str(event.request.AffectedSOPClassUID))
+
+        def judge(header: Dataset) -> Dataset | None:
+            if (str(header.SOPInstanceUID), str(header.SOPClassUID)) == named:
+                return None
+            return failure(0xA900, "data set and request name different instances")
+
+        calling = event.assoc.requestor.ae_title.strip()
+        return self.receive(event.encoded_dataset(), calling, judge).answer
+
+    def receive(
+        self, data: bytes, calling: str, judge: Callable[[Dataset], Dataset | None]
+    ) -> Receipt:
+        """Take an instance in, whichever way it came.
+
+        Parameters
+        ----------
+        data : bytes
+            The file.
+        calling : str
+            Who sent it.
+        judge : callable
+            Is given the data set without its pixels, and returns the failure
+            to answer with, None if it may be stored.
+
+        Returns
+        -------
+        Receipt
+            What became of it; what is a success is on disk and in the index.
+        """
         try:
             header, wrong = _header(data)
         except _Unreadable as error:
-            return failure(error.status, error.what)
-        if (str(header.SOPInstanceUID), str(header.SOPClassUID)) != (
-            instance_of(event),
-            str(event.request.AffectedSOPClassUID),
-        ):
-            return failure(0xA900, "data set and request name different instances")
-        calling = event.assoc.requestor.ae_title.strip()
+            return Receipt(failure(error.status, error.what), error.header)
+        refused = judge(header)
+        if refused is not None:
+            return Receipt(refused, header)
+        kept = data
         try:
             kept, header = self._changed(data, header, calling)
             new = self._keep(kept, header, calling, came=data)
@@ -139,21 +190,21 @@ class Storing:
             self._note_image(header, error.what)
             for known in self.on_again:
                 known(header)
-            return 0x0000
+            return Receipt(0x0000, header)
         except (DuplicateInstance, WrongPatient) as error:
             self._note_image(header, f"image refused: {error.what}", kind="error")
-            for refused in self.on_refused:
-                refused(header, calling, error.what)
-            return failure(_STATUS_OF[type(error)], error.what)
+            for told in self.on_refused:
+                told(header, calling, error.what)
+            return Receipt(failure(_STATUS_OF[type(error)], error.what), header)
         except (OSError, sqlite3.OperationalError) as error:
             why = error.strerror if isinstance(error, OSError) else str(error)
             self._system.note(f"image not stored: {why}", kind="error")
-            return failure(0xA700, f"storage: {why}")
+            return Receipt(failure(0xA700, f"storage: {why}"), header)
         self._note_image(
             header, "image stored" if new else "image stored again, in place of the old"
         )
         self._complain(header, wrong)
-        return 0x0000
+        return Receipt(0x0000, header, changed=kept is not data)
 
     def _changed(self, data: bytes, header: FileDataset, calling: str) -> tuple[bytes, FileDataset]:
         for change in self.on_the_way_in:
@@ -299,9 +350,10 @@ class _KeptFirst(LabError):
 class _Unreadable(LabError):
     """A data set that the archive cannot take, with the status that says so."""
 
-    def __init__(self, what: str, status: int) -> None:
+    def __init__(self, what: str, status: int, header: Dataset | None = None) -> None:
         super().__init__(what)
         self.status = status
+        self.header = Dataset() if header is None else header  # as far as it can be read
 
 
 def _header(data: bytes) -> tuple[FileDataset, list[str]]:
@@ -331,9 +383,9 @@ def _header(data: bytes) -> tuple[FileDataset, list[str]]:
         raise _Unreadable(f"cannot read the data set: {error}", 0xC000) from error
     for keyword, uid in uids.items():
         if not uid:
-            raise _Unreadable(f"{keyword} is missing", 0xA900)
+            raise _Unreadable(f"{keyword} is missing", 0xA900, header)
         if not is_uid(uid):
-            raise _Unreadable(f"{keyword} is not a UID", 0xC000)
+            raise _Unreadable(f"{keyword} is not a UID", 0xC000, header)
     return header, wrong
 
 

@@ -25,12 +25,15 @@ class Gate:
         Told in one sentence of each request that is refused, for the audit trail.
     origins : callable
         Returns the web origins whose pages may call, such as ``"http://localhost:3000"``.
+    base : str
+        Path below which everything is.
     """
 
     system: System
     tokens: Tokens
     refused: Callable[[str], None]
     origins: Callable[[], Collection[str]] = tuple
+    base: str = ""
 
 
 class WebHandler(Handler):
@@ -61,6 +64,11 @@ class WebHandler(Handler):
             return  # a browser sends no token with a preflight
         right = self.needs.get(self.request.method or "", "write")
         await self.in_thread(self._admit, right)
+
+    def url(self, *path: str) -> str:
+        """Return the address of something at this interface, as the caller named its host."""
+        base = f"{self.request.protocol}://{self.request.host}"
+        return "/".join((base + self.gate.base, *path))
 
     def options(self, *path: str) -> None:
         """Answer the preflight of a browser."""

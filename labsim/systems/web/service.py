@@ -10,14 +10,15 @@ from labsim.database import Database
 from labsim.errors import ConfigurationError
 from labsim.systems.audit.trail import MINOR_FAILURE, AuditTrail
 from labsim.systems.facility import System
-from labsim.systems.web import qido, tokens
-from labsim.systems.web.handler import Gate, WebHandler
+from labsim.systems.pacs.auditing import Auditing
+from labsim.systems.pacs.storing import Storing
+from labsim.systems.web import qido, stow, tokens
+from labsim.systems.web.handler import Gate
 from labsim.systems.web.tokens import Tokens
-from labsim.wire.http import HttpNode
+from labsim.wire.http import HttpNode, Route
 from labsim.wire.network import Address
 
 BASE = "/dicom-web"
-Offered = tuple[str, type[WebHandler], dict[str, Any]]
 SCHEMA = tokens.SCHEMA + "CREATE TABLE IF NOT EXISTS web_origins (origin TEXT PRIMARY KEY);\n"
 
 
@@ -34,10 +35,20 @@ class DicomWeb:
         Returns the index as outsiders see it.
     title : str
         AE title of the system.
+    storing : Storing
+        Takes in what is sent.
+    auditing : Auditing
+        Hears of what is stored and searched.
     """
 
     def __init__(
-        self, system: System, trail: AuditTrail, database: Callable[[], Database], title: str
+        self,
+        system: System,
+        trail: AuditTrail,
+        database: Callable[[], Database],
+        title: str,
+        storing: Storing,
+        auditing: Auditing,
     ) -> None:
         self.tokens = Tokens(system)
         self._system = system
@@ -45,10 +56,13 @@ class DicomWeb:
         self._title = title
         facility = system.facility
         self._node = HttpNode(system.name, facility.journal, facility.network, facility.loop)
-        self._gate = Gate(system, self.tokens, self._refused, self.origins)
-        self._routes = qido.routes(BASE, gate=self._gate, database=database, title=title)
+        self._gate = Gate(system, self.tokens, self._refused, self.origins, BASE)
+        self._routes: list[Route] = [
+            *stow.routes(BASE, gate=self._gate, storing=storing, auditing=auditing),
+            *qido.routes(BASE, gate=self._gate, database=database, title=title),
+        ]
 
-    def offer(self, routes: Callable[..., Sequence[Offered]], **named: Any) -> None:
+    def offer(self, routes: Callable[..., Sequence[Route]], **named: Any) -> None:
         """Offer more below the same base path, behind the same tokens; before `serve`."""
         self._routes += routes(BASE, gate=self._gate, **named)
 
