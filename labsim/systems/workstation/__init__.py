@@ -13,40 +13,24 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, AllTransferSyntaxes
 from pynetdicom import AllStoragePresentationContexts, build_context, evt
 
-from labsim.errors import ConfigurationError, NotFound
-from labsim.ids import is_ae_title
+from labsim.errors import AssociationFailed, ConfigurationError, NotFound
 from labsim.site import Site, WorkstationSite
 from labsim.sop_classes import VERIFICATION
-from labsim.systems.audit.trail import AuditTrail
-from labsim.systems.facility import Facility, System, text_of
+from labsim.systems.audit.trail import AuditTrail, Study
+from labsim.systems.facility import Facility, text_of
 from labsim.systems.records import Record
-from labsim.systems.workstation import cache
+from labsim.systems.workstation import cache, protocol_table
 from labsim.systems.workstation.asking import Asking, Outcome
 from labsim.systems.workstation.cache import Cache, CacheFull, has_its_uids
+from labsim.systems.workstation.configured import Configured
+from labsim.systems.workstation.opening import Opening
+from labsim.systems.workstation.protocol_table import Protocols
+from labsim.systems.workstation.reading import Reading
 from labsim.table import Table
-from labsim.wire.dimse import Call, DicomNode, Peer, Rejection
+from labsim.wire.dimse import DicomNode
 from labsim.wire.matching import values_of
 from labsim.wire.network import Address
-from labsim.wire.status import CALLING_TITLE_UNKNOWN, describe_status, failure
-
-_SCHEMA = (
-    cache.SCHEMA
-    + """
-CREATE TABLE IF NOT EXISTS peers (
-    ae_title TEXT PRIMARY KEY,      -- whose associations are accepted
-    host     TEXT NOT NULL,
-    port     INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS settings (
-    name  TEXT PRIMARY KEY,
-    value TEXT NOT NULL
-);
-"""
-)
-_SETTINGS = {
-    "archive": "AE title of the peer that is asked for studies",
-    "destination": "AE title that a C-MOVE names: its own, as the archive knows it",
-}
+from labsim.wire.status import describe_status, failure
 
 
 @dataclass(frozen=True)
@@ -85,7 +69,7 @@ class Retrieved(Record):
         return self.here == self.expected
 
 
-class Workstation(System):
+class Workstation(Configured):
     """Finds studies in the archive, fetches them into its cache, and shows them.
 
     Parameters
@@ -101,23 +85,27 @@ class Workstation(System):
     ----------
     cache : Cache
         The images on its disk.
+    protocols : Protocols
+        How studies hang.
+    reading : Reading or None
+        What is open.
     trail : AuditTrail
         Its audit trail.
     """
 
     def __init__(self, site: Site, own: WorkstationSite, facility: Facility) -> None:
-        super().__init__(own.name, facility, _SCHEMA)
+        super().__init__(own.name, facility, cache.SCHEMA + protocol_table.SCHEMA)
         self.ae_title = own.ae_title
         self._own = own
         self.cache = Cache(self)
         self.trail = AuditTrail(self, site.audit, ae_title=own.ae_title, host=own.host)
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
         self._asking = Asking(self._dicom, self._archive)
+        self.protocols = Protocols(self)
+        self.reading: Reading | None = None
+        self._opening = Opening(self._asking, self.cache, self.protocols, self._fetch_to_show)
         if self.db.next("configured") == 1:
-            for part in (site.pacs, site.desk):
-                self._know(part.ae_title, part.host, part.dicom_port)
-            self._set("archive", site.pacs.ae_title)
-            self._set("destination", own.ae_title)
+            self._begin(own.ae_title, (site.pacs, site.desk))
 
     def start(self) -> None:
         """Listen for images."""
@@ -147,89 +135,6 @@ class Workstation(System):
             self.trail.application(started=False)
         self.trail.close()
         super().stop()
-
-    # Configuration
-
-    def register_ae(self, ae_title: str, *, host: str, port: int) -> None:
-        """Let an application entity store images here, and be asked for studies.
-
-        Parameters
-        ----------
-        ae_title : str
-            As it calls, letter for letter.
-        host, port
-            Where it listens.
-
-        Raises
-        ------
-        ConfigurationError
-            If title or port cannot be right.
-        """
-        if not is_ae_title(ae_title) or not 1 <= port <= 65535:
-            raise ConfigurationError(
-                f"{ae_title!r} at {host}:{port} is no application entity.",
-                "Give a title of 1 to 16 characters, a host name and a port 1 to 65535.",
-            )
-        self._know(ae_title, host, port)
-        self.note(f"AE title {ae_title} registered at {host}:{port}")
-
-    def remove_ae(self, ae_title: str) -> None:
-        """Let an application entity in no longer.
-
-        Raises
-        ------
-        NotFound
-            If it is not registered.
-        """
-        if not self.db.run("DELETE FROM peers WHERE ae_title = ?", ae_title):
-            raise NotFound(
-                f"{self.name} does not know the AE title {ae_title!r}.",
-                "peers() lists those that it knows.",
-            )
-        self.note(f"AE title {ae_title} removed")
-
-    def peers(self) -> Table:
-        """Return the application entities that it knows."""
-        archive = self.setting("archive")
-        rows = [
-            (*row, "is asked for studies" if row["ae_title"] == archive else "")
-            for row in self.db.rows("SELECT ae_title, host, port FROM peers ORDER BY ae_title")
-        ]
-        columns = ("AE title", "host", "port", "archive")
-        return Table(columns, rows, f"Known to {self.ae_title}")
-
-    def configure(self, name: str, value: str) -> None:
-        """Change a setting.
-
-        Parameters
-        ----------
-        name : str
-            ``"archive"`` or ``"destination"``, as `settings` explains them.
-        value : str
-            An AE title.
-
-        Raises
-        ------
-        ConfigurationError
-            If there is no such setting, or the value is no AE title.
-        """
-        if name not in _SETTINGS:
-            raise ConfigurationError(
-                f"A workstation has no setting {name!r}.", f"Use {', '.join(_SETTINGS)}."
-            )
-        if not is_ae_title(value):
-            raise ConfigurationError(f"{value!r} is no AE title.", "1 to 16 characters.")
-        self._set(name, value)
-        self.note(f"{name} set to {value}")
-
-    def settings(self) -> Table:
-        """Return the settings, with what each is."""
-        rows = [(name, self.setting(name), words) for name, words in _SETTINGS.items()]
-        return Table(("setting", "value", "what it is"), rows, f"Settings of {self.name}")
-
-    def setting(self, name: str) -> str:
-        """Return the value of a setting."""
-        return str(self.db.value("SELECT value FROM settings WHERE name = ?", name))
 
     # Query and retrieve
 
@@ -311,7 +216,69 @@ class Workstation(System):
         AssociationFailed, DimseFailed
             If the archive does not answer, or refuses; what came before is kept.
         """
-        return self._fetch(self._study(study), method)
+        return self._fetch(self._study(study), method)[0]
+
+    def open(self, study: str, *, user: str = "radiologist") -> Reading:
+        """Open a study: fetch it and its priors, and hang them.
+
+        Priors are earlier studies of the same patient (number and issuer), part of
+        the body and kind of images, the most recent first. What was corrected or
+        rejected at the archive since it came is fetched anew, or gone. Audited as
+        DICOM Instances Accessed (PS3.15 A.5.3.6).
+
+        Parameters
+        ----------
+        study : str
+            Accession number or Study Instance UID.
+        user : str
+            Who opens it, for the audit trail.
+
+        Returns
+        -------
+        Reading
+            What hangs where, and what the reader should know.
+
+        Raises
+        ------
+        NotFound
+            If the archive has no such study, or no image of it can be shown.
+        ConfigurationError
+            If several studies have the accession number.
+        AssociationFailed, DimseFailed
+            If the archive does not answer, and nothing of it is here.
+        """
+        try:
+            answer = self._study(study)
+        except AssociationFailed as error:
+            known = [study] if _is_uid(study) else self.cache.studies(study)
+            if len(known) != 1 or not self.cache.uids(known[0]):
+                raise
+            reading = self._opening.from_cache(known[0], error.what)
+        else:
+            reading = self._opening.open(answer, int(self.setting("priors")))
+        shown = [reading.study, *reading.priors]
+        studies = [
+            Study(each.study_uid, each.accession, each.description, each.sop_classes())
+            for each in shown
+        ]
+        who = [self.trail.person(user), self.trail.itself()]
+        self.trail.about("110103", "R", who, reading.study.patient, studies)
+        self.note(
+            f"study opened by {user}: hangs by {reading.hanging.protocol.name!r}, "
+            f"{len(reading.priors)} priors",
+            study_uid=reading.study.study_uid,
+            accession=reading.study.accession,
+            patient_id=reading.study.patient.patient_id,
+        )
+        self.reading = reading
+        return reading
+
+    def close(self) -> None:
+        """Close what is open; its images stay in the cache while there is room."""
+        if self.reading is not None:
+            self.note(f"study closed: {self.reading.study.accession}")
+        self.reading = None
+        self.cache.hold([])
 
     def _study(self, study: str) -> Dataset:
         """Return what the archive says of one study."""
@@ -331,13 +298,15 @@ class Workstation(System):
             )
         return found[0]
 
-    def _fetch(self, study: Dataset, method: str = "C-MOVE") -> Retrieved:
+    def _fetch(self, study: Dataset, method: str) -> tuple[Retrieved, set[str]]:
+        """Fetch what is missing of a study; return that, and what the archive has of it."""
         if method not in ("C-MOVE", "C-GET"):
             raise ConfigurationError(
                 f"Studies are not fetched by {method!r}.", 'Use "C-MOVE" or "C-GET".'
             )
         uid = str(study.StudyInstanceUID)
         images = self._asking.images(uid)
+        listed = {str(image.SOPInstanceUID) for image in images}
         here = self.cache.uids(uid)
         missing = [image for image in images if str(image.SOPInstanceUID) not in here]
         self.cache.use(uid)
@@ -347,7 +316,7 @@ class Workstation(System):
         elif missing:
             series = list(dict.fromkeys(str(image.SeriesInstanceUID) for image in missing))
             outcome = self._asking.move(uid, series, self.setting("destination"))
-        here = self.cache.uids(uid) & {str(image.SOPInstanceUID) for image in images}
+        here = self.cache.uids(uid) & listed
         accession = text_of(study.get("AccessionNumber"))
         retrieved = Retrieved(uid, accession, "", len(images), len(here))
         if outcome:
@@ -366,16 +335,16 @@ class Workstation(System):
                 accession=retrieved.accession,
                 patient_id=text_of(study.get("PatientID")),
             )
-        return retrieved
+        return retrieved, listed
+
+    def _fetch_to_show(self, study: Dataset) -> tuple[set[str], str]:
+        """Fetch a study, and say what is not right; what came before an error is shown."""
+        retrieved, listed = self._fetch(study, "C-MOVE")
+        if retrieved.complete:
+            return listed, ""
+        return listed, f"only {retrieved.here} of {retrieved.expected} images came."
 
     # What comes in
-
-    def _admit(self, call: Call) -> Rejection | None:
-        known = self.db.row("SELECT 1 FROM peers WHERE ae_title = ?", call.calling)
-        if known is not None:
-            return None
-        self.note(f"association of {call.calling} rejected: not registered here", kind="error")
-        return CALLING_TITLE_UNKNOWN
 
     def _store(self, event: evt.Event) -> int | Dataset:
         """Answer a C-STORE; what is answered with success is on disk."""
@@ -389,24 +358,6 @@ class Workstation(System):
             self.note(f"image not taken: {why}", kind="error", sop_uid=str(header.SOPInstanceUID))
             return failure(0xA700, "no room for the image")
         return 0x0000
-
-    # Rows
-
-    def _archive(self) -> Peer:
-        title = self.setting("archive")
-        row = self.db.row("SELECT host, port FROM peers WHERE ae_title = ?", title)
-        if row is None:
-            raise ConfigurationError(
-                f"{self.name} does not know where {title} is.",
-                "Use register_ae(…) for it, or configure('archive', …) for another one.",
-            )
-        return Peer(title, row["host"], row["port"])
-
-    def _know(self, ae_title: str, host: str, port: int) -> None:
-        self.db.upsert("peers", "ae_title", ae_title=ae_title, host=host, port=port)
-
-    def _set(self, name: str, value: str) -> None:
-        self.db.upsert("settings", "name", name=name, value=value)
 
 
 def _is_uid(text: str) -> bool:
