@@ -19,6 +19,7 @@ from labsim.systems.modality import Modality
 from labsim.systems.pacs import Pacs
 from labsim.systems.ris import Ris
 from labsim.systems.standby import Standby
+from labsim.systems.workstation import Workstation
 
 Maker = Callable[[Facility], System]
 
@@ -59,6 +60,8 @@ def makers(site: Site, hosts: Mapping[str, Host]) -> dict[str, Maker]:
         made["importer"] = partial(Importer, site, site.importer)
     if site.ai is not None:
         made["ai"] = partial(AiNode, site, site.ai)
+    for station in site.workstations:
+        made[station.name] = partial(Workstation, site, station)
     parts = site.parts()
     return {
         name: partial(_on_its_host, parts[name].host, hosts, maker)  # type: ignore[attr-defined]

@@ -39,6 +39,7 @@ from labsim.systems.modality import Modality
 from labsim.systems.pacs import Pacs, backup
 from labsim.systems.ris import Ris
 from labsim.systems.standby import Standby
+from labsim.systems.workstation import Workstation
 from labsim.table import Table
 from labsim.tools import Tools
 from labsim.wire.association_log import dataset_of
@@ -206,6 +207,18 @@ class Hospital:
     def ai(self) -> AiNode:
         """The computer that looks at images by itself, at a site that has one."""
         return self._system("ai", AiNode)
+
+    @property
+    def workstation(self) -> Workstation:
+        """The first workstation; `workstations` has all of them."""
+        for station in self.workstations().values():
+            return station
+        raise self._not_there("workstation")
+
+    def workstations(self) -> dict[str, Workstation]:
+        """Return every workstation that runs, by its name, in the order of the site."""
+        self._require_running()
+        return {n: system for n, system in self.systems.items() if isinstance(system, Workstation)}
 
     @property
     def importer(self) -> Importer:

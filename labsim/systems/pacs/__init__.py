@@ -17,7 +17,16 @@ from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import LabError
 from labsim.media.creator import Disc
-from labsim.site import AiSite, DeskSite, ImporterSite, ModalitySite, PacsSite, RisSite, Site
+from labsim.site import (
+    AiSite,
+    DeskSite,
+    ImporterSite,
+    ModalitySite,
+    PacsSite,
+    RisSite,
+    Site,
+    WorkstationSite,
+)
 from labsim.sop_classes import (
     STORAGE_COMMITMENT,
     STORAGE_COMMITMENT_INSTANCE,
@@ -84,7 +93,7 @@ CREATE TABLE IF NOT EXISTS expected_studies (
 """
 )
 
-DicomPart = ModalitySite | RisSite | DeskSite | ImporterSite | PacsSite | AiSite
+DicomPart = ModalitySite | RisSite | DeskSite | ImporterSite | PacsSite | AiSite | WorkstationSite
 
 
 class Pacs(Operated, Stewardship):
@@ -160,7 +169,7 @@ class Pacs(Operated, Stewardship):
     def _known_at_first(self, site: Site) -> list[DicomPart]:
         """Return whom it lets in before anybody has configured it."""
         others = [part for part in (site.importer, site.archive, site.ai) if part is not None]
-        return [*site.modalities, site.ris, site.desk, *others]
+        return [*site.modalities, site.ris, site.desk, *others, *site.workstations]
 
     def gauges(self) -> list[Gauge]:
         """Return what it keeps, what waits to be sent, and how full it is."""
