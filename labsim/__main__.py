@@ -173,7 +173,7 @@ def describe(hospital: Hospital) -> dict[str, Any]:
                 "name": endpoint.system,
                 "protocol": endpoint.protocol,
                 "ae_title"
-                if endpoint.protocol in ("dicom", "dicom-tls", "mwl")
+                if endpoint.protocol.removesuffix("-tls") in ("dicom", "mwl")
                 else "application": endpoint.title,
                 "host": endpoint.local.host,
                 "port": endpoint.local.port,
@@ -193,8 +193,9 @@ def describe(hospital: Hospital) -> dict[str, Any]:
 def url_of(endpoint: Endpoint) -> str:
     """Return where a browser or a monitor finds an endpoint, empty for what is not HTTP."""
     paths = {"dicomweb": "", "metrics": "/metrics"}
-    path = paths.get(endpoint.protocol)
-    return "" if path is None else f"http://{endpoint.local}{path}"
+    path = paths.get(endpoint.protocol.removesuffix("-tls"))
+    scheme = "https" if endpoint.tls else "http"
+    return "" if path is None else f"{scheme}://{endpoint.local}{path}"
 
 
 def _welcome(hospital: Hospital) -> str:

@@ -48,6 +48,7 @@ from labsim.wire.certificates import SiteCa
 from labsim.wire.hl7 import Message
 from labsim.wire.mllp import TIMEOUT
 from labsim.wire.network import Address, Network, free_port
+from labsim.wire.tls import Security
 
 _S = TypeVar("_S", bound=System)
 
@@ -147,7 +148,10 @@ class Hospital:
             opened.callback(self._loop.close)
             self.network = Network()
             self.ca = SiteCa(self.path / "tls", self.site.institution)
-            self.network.certify(self.ca.of)
+            secured = self.site.security
+            self.network.certify(
+                self.ca.of, Security(secured.mllp, secured.http, mutual=secured.mutual)
+            )
             self.systems: dict[str, System] = {}
             self._down: dict[str, Down] = {}
             self._build(opened)
@@ -781,6 +785,9 @@ class Hospital:
         if name not in type(self.site).model_fields:  # one of several scanners
             raise LabError(f"{name} cannot run on another host.", "A server can, a scanner not.")
         self.network.alias(part.host, host)
+        if self.site.tls is not None:
+            # It shows the certificate of the new host, and is called by the name of the old one.
+            self.ca.issue(host, also=[part.host])
         moved = self.site.model_copy(update={name: part.model_copy(update={"host": host})})
         return makers(moved, self._hosts.by_name)[name]
 

@@ -42,29 +42,31 @@ class HisSite(_Part):
     order_message: Literal["ORM^O01", "OMG^O19"] = "ORM^O01"
 
 
-class RisSite(_Part):
-    """The radiology information system."""
+class _DicomPart(_Part):
+    """What listens by DICOM, and by TLS too if the site says so."""
 
     host: Name
-    hl7_port: Port
     dicom_port: Port
-    application: str
+    dicom_tls_port: Port = 2762  # IANA: dicom-tls
     ae_title: AeTitle
+
+
+class RisSite(_DicomPart):
+    """The radiology information system."""
+
+    hl7_port: Port
+    application: str
     orders_to: Literal["pacs", "engine"]
     results_to: Literal["his", "engine"]
     order_message: Literal["ORM^O01", "OMI^O23"] = "ORM^O01"
 
 
-class PacsSite(_Part):
+class PacsSite(_DicomPart):
     """The picture archive."""
 
-    host: Name
     hl7_port: Port
-    dicom_port: Port
-    dicom_tls_port: Port = 2762  # IANA: dicom-tls
     http_port: Port = 8080
     application: str
-    ae_title: AeTitle
 
 
 class ArchiveSite(PacsSite):
@@ -88,12 +90,9 @@ class WorkstationSite(_Part):
     archive: Literal["pacs"]
 
 
-class AiSite(_Part):
+class AiSite(_DicomPart):
     """A computer that looks at images by itself."""
 
-    host: Name
-    dicom_port: Port
-    ae_title: AeTitle
     archive: Literal["pacs"]
 
 
@@ -116,26 +115,20 @@ class EngineSite(_Part):
         return self
 
 
-class ModalitySite(_Part):
+class ModalitySite(_DicomPart):
     """One scanner."""
 
     name: Name
     kind: Literal["CT", "MR", "DX", "CR", "MG", "US"]
-    host: Name
-    dicom_port: Port
-    ae_title: AeTitle
     worklist: Literal["ris"]
     archive: Literal["pacs"]
     opens: TimeOfDay = "00:00"
     closes: TimeOfDay = "24:00"
 
 
-class ImporterSite(_Part):
+class ImporterSite(_DicomPart):
     """Where discs from other hospitals are read."""
 
-    host: Name
-    dicom_port: Port
-    ae_title: AeTitle
     worklist: Literal["ris"]
     archive: Literal["pacs"]
 
@@ -151,12 +144,29 @@ class AuditSite(_Part):
 class TlsSite(_Part):
     """Where connections are encrypted, and both ends prove who they are.
 
-    With `dicom`, archives listen by TLS too, on a port of its own. With
-    `mutual`, a caller must show a certificate.
+    Parameters
+    ----------
+    dicom : bool
+        Whether the archives listen by TLS too, on a port of its own (PS3.15 B.12).
+    dicom_calls : bool
+        Whether all others do so, too, and the systems call each other there.
+    mllp, http : bool
+        Whether HL7 (IHE ITI-19), and DICOMweb and replication, go by TLS only.
+    mutual : bool
+        Whether a caller must show a certificate.
     """
 
     dicom: bool = True
+    dicom_calls: bool = False
+    mllp: bool = False
+    http: bool = False
     mutual: bool = True
+
+    @model_validator(mode="after")
+    def _calls_are_answered(self) -> Self:
+        if self.dicom_calls and not self.dicom:
+            raise ValueError("with dicom_calls, archives are called by TLS: dicom must be true")
+        return self
 
 
 class DeskSite(_Part):
@@ -272,6 +282,23 @@ class Site(_Part):
         assert part is not None, "checked when the site was read"
         return part.host, part.hl7_port
 
+    @property
+    def security(self) -> TlsSite:
+        """What goes by TLS; nothing if the site does not say."""
+        return self.tls or TlsSite(dicom=False)
+
+    def dicom_place(self, part: BaseModel) -> tuple[str, str, int, bool]:
+        """Return by which AE title, host and port a part is called by DICOM, and whether by TLS."""
+        called: Any = part
+        if self.security.dicom_calls and hasattr(part, "dicom_tls_port"):
+            return called.ae_title, called.host, called.dicom_tls_port, True
+        return called.ae_title, called.host, called.dicom_port, False
+
+    def _listens(self, part: BaseModel, port: str) -> bool:
+        if port == "dicom_tls_port" and not isinstance(part, PacsSite):
+            return self.security.dicom_calls
+        return True
+
     def _unique(self) -> dict[str, list[str]]:
         """Return what no two systems may share."""
         parts = self.parts().values()
@@ -300,7 +327,7 @@ class Site(_Part):
                 f"{part.host}:{getattr(part, port)}"  # type: ignore[attr-defined]
                 for part in parts
                 for port in PORTS
-                if hasattr(part, port)
+                if hasattr(part, port) and self._listens(part, port)
             ],
         }
 

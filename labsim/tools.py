@@ -355,7 +355,7 @@ class Tools:
         return DicomNode("desk", calling or self.ae_title, self._journal, self._network)
 
     def _endpoint(self, system: str, *, tls: bool = False) -> Endpoint:
-        protocols = ("dicom-tls",) if tls else ("dicom", "mwl")
+        protocols = ("dicom-tls", "mwl-tls") if tls else ("dicom", "mwl")
         for endpoint in self._endpoints():
             if endpoint.system == system and endpoint.protocol in protocols:
                 return endpoint

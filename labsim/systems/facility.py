@@ -64,8 +64,8 @@ class Endpoint:
     system : str
         Its name.
     protocol : str
-        ``"dicom"``, ``"dicom-tls"``, ``"mwl"`` (a worklist), ``"mllp"``, ``"dicomweb"``,
-        ``"metrics"``, ``"replication"`` or ``"syslog"``.
+        ``"dicom"``, ``"mwl"`` (a worklist), ``"mllp"``, ``"dicomweb"``, ``"metrics"``,
+        ``"replication"`` or ``"syslog"``; with ``-tls`` behind it where TLS is spoken.
     address : Address
         Host and port in the hospital.
     local : Address

@@ -75,7 +75,8 @@ def offer(system: System, host: str, counts: MessageCounts) -> None:
         Of the hospital.
     """
     facility = system.facility
-    node = HttpNode(system.name, facility.journal, facility.network, facility.loop)
+    # Plain also where all else is by TLS: a monitor has no certificate.
+    node = HttpNode(system.name, facility.journal, facility.network, facility.loop, tls=False)
     port, taken = PORT, facility.network.published()
     while Address(host, port) in taken:
         port += 1

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import functools
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -124,7 +125,11 @@ class AssociationLog:
             peer=peer_title(association),
             # Both sides see it; shown once, from the requestor to the acceptor.
             keys={"association": name, "message": f"{name} {what}"},
-            detail={"direction": "sent" if association.is_requestor else "received", **detail},
+            detail={
+                "direction": "sent" if association.is_requestor else "received",
+                **({"tls": True} if _is_secured(association) else {}),
+                **detail,
+            },
         )
 
     def _message(self, direction: str, event: evt.Event) -> None:
@@ -139,6 +144,10 @@ class AssociationLog:
             detail=observed.detail,
             payload=observed.payload,
         )
+
+
+def _is_secured(association: Association) -> bool:
+    return isinstance(association.__dict__.get("_labsim_socket"), ssl.SSLSocket)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -63,7 +64,13 @@ class SiteCa:
         return Credentials(host, self._folder, self._first)
 
     def issue(
-        self, host: str, *, days: float = VALIDITY, name: str = "", stranger: bool = False
+        self,
+        host: str,
+        *,
+        days: float = VALIDITY,
+        name: str = "",
+        also: Sequence[str] = (),
+        stranger: bool = False,
     ) -> Credentials:
         """Give a host a new key and certificate, in the place of those it has.
 
@@ -75,6 +82,8 @@ class SiteCa:
             How long it is valid; one of a negative number has expired that long ago.
         name : str
             The host name in it (subjectAltName), if it is to be a wrong one.
+        also : sequence of str
+            Other names that it goes by.
         stranger : bool
             Whether another authority of that name signs it, which nobody here trusts.
 
@@ -97,7 +106,9 @@ class SiteCa:
             authority = _self_signed(f"Not {self._institution}")
         now = datetime.now(UTC)
         begin = now - timedelta(hours=1) + timedelta(days=min(0.0, days - 1))
-        certificate, key = _signed(authority, name or host, begin, now + timedelta(days=days))
+        certificate, key = _signed(
+            authority, [name or host, *also], begin, now + timedelta(days=days)
+        )
         found = self.of(host)
         _write(found.key, key)
         _write(found.certificate, certificate)
@@ -172,7 +183,7 @@ def _self_signed(institution: str) -> _Authority:
 
 
 def _signed(
-    authority: _Authority, name: str, begin: datetime, end: datetime
+    authority: _Authority, names: Sequence[str], begin: datetime, end: datetime
 ) -> tuple[bytes, bytes]:
     """Return certificate and key of a host as PEM, for both ends of a connection."""
     from cryptography import x509
@@ -186,14 +197,14 @@ def _signed(
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     builder = (
         x509.CertificateBuilder(
-            root.subject, _named(name), key.public_key(), x509.random_serial_number()
+            root.subject, _named(names[0]), key.public_key(), x509.random_serial_number()
         )
         .not_valid_before(begin)
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(list(map(x509.DNSName, names))), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(issuer, critical=False)
     )

@@ -160,11 +160,27 @@ class HttpNode:
         Whose interface it is, for the journal.
     journal, network, loop
         The hospital's.
+    tls : bool, optional
+        Whether it speaks HTTPS, with the certificate of its host; as the hospital does if
+        left out.
+
+    Attributes
+    ----------
+    refused : callable
+        Is told why TLS was not agreed on with a caller; on a thread where it may wait.
     """
 
     def __init__(
-        self, system: str, journal: Journal, network: Network, loop: BackgroundLoop
+        self,
+        system: str,
+        journal: Journal,
+        network: Network,
+        loop: BackgroundLoop,
+        *,
+        tls: bool | None = None,
     ) -> None:
+        self.tls = network.security.http if tls is None else tls
+        self.refused: Callable[[str], object] = lambda what: None
         self.system = system
         self._journal = journal
         self._network = network
@@ -189,7 +205,8 @@ class HttpNode:
         port : int
             Loopback port, 0 for a free one.
         tls : ssl.SSLContext, optional
-            To speak HTTPS, such as `labsim.wire.tls.Credentials.server` returns.
+            To speak HTTPS, such as `labsim.wire.tls.Credentials.server` returns; made of the
+            host's certificate if left out where HTTPS is spoken at all.
         largest : int
             How many octets a body may have.
 
@@ -210,12 +227,19 @@ class HttpNode:
             default_handler_args={"node": self},
             log_function=lambda handler: None,
         )
+        credentials = self._network.credentials
+        if tls is None and self.tls and credentials is not None:
+            tls = credentials.server(mutual=self._network.security.mutual)
         if isinstance(tls, Context):
             tls.noted.complain = self._no_handshake
         try:
             return self._loop.run(self._listen(application, port, tls, largest))
         except OSError as error:
             raise port_taken(port, f"HTTP of {self.system}", error) from error
+
+    def named(self, protocol: str) -> str:
+        """Return the name of what is spoken there, such as ``"dicomweb"``, with TLS or without."""
+        return f"{protocol}-tls" if self.tls else protocol
 
     def close(self) -> None:
         """Stop listening and end the conversations that are open."""
@@ -251,11 +275,14 @@ class HttpNode:
             transaction=transaction,
             keys=keys,
             problem=problem,
+            tls=self.tls,
         )
 
     def _no_handshake(self, what: str) -> None:
-        text = f"HTTP: a connection ended before TLS was agreed on: {what}."
-        self._journal.record(self.system, "error", text)
+        text = f"HTTP: a connection ended before TLS was agreed on: {what}"
+        self._journal.record(self.system, "error", f"{text}.")
+        # This is the loop, which must not wait.
+        self._loop.spawn(asyncio.to_thread(self.refused, text))
 
     async def _listen(
         self, application: Application, port: int, tls: ssl.SSLContext | None, largest: int
@@ -290,6 +317,7 @@ def record_exchange(
     transaction: str,
     keys: Mapping[str, str],
     problem: str = "",
+    tls: bool = False,
 ) -> None:
     """Write one request with its answer into the journal, as one of its ends saw it.
 
@@ -309,15 +337,14 @@ def record_exchange(
         As in `labsim.journal.Event`; ``keys["message"]`` names the request at both ends.
     problem : str
         What the answer said of an error.
+    tls : bool
+        Whether by HTTPS.
     """
     answer = f"{status} {responses.get(status, '')}".strip() if status else "no answer"
     shown = f"{request} → {answer}" + (f": {problem}" if problem else "")
+    detail = {"direction": direction, "request": True, "answer": answer, "status": status}
+    if tls:
+        detail["tls"] = True
     journal.record(
-        system,
-        "http",
-        shown,
-        peer=peer,
-        transaction=transaction,
-        keys=keys,
-        detail={"direction": direction, "request": True, "answer": answer, "status": status},
+        system, "http", shown, peer=peer, transaction=transaction, keys=keys, detail=detail
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from labsim.errors import LabError, Unreachable
@@ -26,11 +26,23 @@ class HttpClient:
         Who asks.
     journal, network
         The hospital's.
+    tls : bool, optional
+        Whether it speaks HTTPS, with the certificate of its host; as the hospital does if
+        left out.
+
+    Attributes
+    ----------
+    refused : callable
+        Is told why TLS was not agreed on with who was called.
     """
 
     _numbers = itertools.count(1)
 
-    def __init__(self, system: str, journal: Journal, network: Network) -> None:
+    def __init__(
+        self, system: str, journal: Journal, network: Network, *, tls: bool | None = None
+    ) -> None:
+        self.tls = network.security.http if tls is None else tls
+        self.refused: Callable[[str], object] = lambda what: None
         self.system = system
         self._journal = journal
         self._network = network
@@ -62,7 +74,8 @@ class HttpClient:
             For the journal.
         tls : ssl.SSLContext, optional
             To speak HTTPS, such as `labsim.wire.tls.Credentials.client` returns;
-            the certificate must be of the peer's host name.
+            the certificate must be of the peer's host name. Made of the host's own
+            certificate if left out where HTTPS is spoken at all.
         timeout : float
             Seconds to wait for each part of the answer.
 
@@ -79,6 +92,9 @@ class HttpClient:
         import httpx  # lazy: it takes a tenth of a second
 
         number = f"{self.system}-{next(self._numbers)}"
+        credentials = self._network.credentials
+        if tls is None and self.tls and credentials is not None:
+            tls = credentials.client()
         ports: list[int] = []
 
         def trace(name: str, info: Mapping[str, Any]) -> None:
@@ -108,6 +124,7 @@ class HttpClient:
             if isinstance(tls, Context) and tls.noted.problem is not None:
                 cause, next_step = explain(tls.noted.problem, peer.host)
                 problem = f"TLS failed, {cause}."
+                self.refused(f"HTTP to {peer}: {problem}")
                 what = f"{receiver} ({peer}) could not be reached by TLS for {method} {path}"
                 raise Unreachable(f"{what}: {cause}.", next_step) from error
             problem = f"{type(error).__name__}: {error}"
@@ -131,4 +148,5 @@ class HttpClient:
                 transaction=transaction,
                 keys=known,
                 problem=problem,
+                tls=tls is not None,
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from asyncio import IncompleteReadError, Task
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hl7.mllp import InvalidBlockError, start_hl7_server
@@ -54,8 +54,15 @@ class MllpEndpoint:
         Whose interface it is, for the journal.
     journal, clock, network, loop
         The hospital's.
-    tls : bool
-        Whether it sends by TLS, with the certificate of its host.
+    tls : bool, optional
+        Whether it sends and listens by TLS, with the certificate of its host;
+        as the hospital does if left out.
+
+    Attributes
+    ----------
+    refused : callable
+        Is told why TLS was not agreed on, with a caller or with who was called;
+        on a thread where it may wait.
     """
 
     def __init__(
@@ -66,9 +73,10 @@ class MllpEndpoint:
         network: Network,
         loop: BackgroundLoop,
         *,
-        tls: bool = False,
+        tls: bool | None = None,
     ) -> None:
-        self.tls = tls
+        self.tls = network.security.mllp if tls is None else tls
+        self.refused: Callable[[str], object] = lambda what: None
         self._system = system
         self._journal = journal
         self._clock = clock
@@ -88,7 +96,7 @@ class MllpEndpoint:
         port: int = 0,
         *,
         tls: Credentials | None = None,
-        mutual: bool = True,
+        mutual: bool | None = None,
     ) -> int:
         """Take in messages.
 
@@ -99,9 +107,9 @@ class MllpEndpoint:
         port : int
             Loopback port, 0 for a free one.
         tls : Credentials, optional
-            To speak TLS.
-        mutual : bool
-            Whether a caller by TLS must show a certificate.
+            To speak TLS; those of its host if left out where it speaks TLS at all.
+        mutual : bool, optional
+            Whether a caller by TLS must show a certificate; as in the hospital if left out.
 
         Returns
         -------
@@ -115,12 +123,21 @@ class MllpEndpoint:
         """
         self._receiver = ByType(takes) if isinstance(takes, Mapping) else takes
         self._closing = False
+        if tls is None and self.tls:
+            tls = self._network.credentials
+        if mutual is None:
+            mutual = self._network.security.mutual
         context = tls.server(mutual=mutual, complain=self._no_handshake) if tls else None
         try:
             self._server = self._loop.run(self._listen(port, context))
         except OSError as error:
             raise port_taken(port, f"HL7 of {self._system}", error) from error
         return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def protocol(self) -> str:
+        """What is spoken there: ``"mllp"`` or ``"mllp-tls"``."""
+        return "mllp-tls" if self.tls else "mllp"
 
     def close(self) -> None:
         """Stop listening and end the conversations that are open."""
@@ -186,7 +203,10 @@ class MllpEndpoint:
             coming.cancel()
 
     def _no_handshake(self, what: str) -> None:
-        self._complain("", f"a connection ended before TLS was agreed on: {what}.")
+        text = f"a connection ended before TLS was agreed on: {what}"
+        self._complain("", f"{text}.")
+        # This is the loop, which must not wait.
+        self._loop.spawn(asyncio.to_thread(self.refused, f"HL7: {text}"))
 
     def _complain(self, caller: str, what: str) -> None:
         self._journal.record(self._system, "error", f"HL7: {what}", peer=caller)
@@ -341,6 +361,8 @@ class MllpEndpoint:
         if problem is not None:
             cause = _cause(problem, own, message, seconds, peer.host)
             failure = self._undelivered(message, peer, cause, keys)
+            if isinstance(problem, ssl.SSLError) or own.is_unproven:
+                self.refused(f"HL7 to {peer}: {cause}")
             if not own.answers:
                 raise failure from problem
         return own.answers[-1]
@@ -364,6 +386,8 @@ class MllpEndpoint:
         keys: Mapping[str, str],
     ) -> None:
         detail: dict[str, Any] = {"direction": direction, "type": message.type}
+        if self.tls:
+            detail["tls"] = True
         if message["MSH-9.1"] == "ACK":
             code, text = message["MSA-1"], message["MSA-3"]
             summary = f"ACK {code} for {message['MSA-2']}" + (f": {text}" if text else "")
@@ -413,6 +437,8 @@ def _cause(error: Exception, link: MllpLink, message: Message, seconds: float, h
     if isinstance(error, ConnectionRefusedError):
         return "connection refused."
     if isinstance(error, (IncompleteReadError, ConnectionResetError, BrokenPipeError)):
+        if link.is_unproven:
+            return "it hung up on our TLS; its log says what was wrong with our certificate."
         return "the connection ended before the acknowledgment."
     if isinstance(error, ValueError):
         return f"the answer is {_TOO_LONG}"

@@ -36,6 +36,9 @@ class MllpLink:
         Those that came meanwhile and acknowledge something else.
     was_shaking_hands : bool
         Whether the last message came no further than to agreeing on TLS.
+    is_unproven : bool
+        Whether nothing has come back by TLS yet. A server of TLS 1.3 judges the caller's
+        certificate after the caller has begun to send (RFC 8446 4.4.2), and may just hang up.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class MllpLink:
         self._ended = False
         self._port = 0
         self.was_shaking_hands = False
+        self.is_unproven = False
         self.answers: list[Message] = []
         self.strays: list[Message] = []
 
@@ -77,6 +81,7 @@ class MllpLink:
         accept, application = awaited(message)
         while accept or application:
             answer = Message.decode(await reader.readblock())
+            self.is_unproven = False
             if match and answer["MSA-2"] != message.control_id:
                 self.strays.append(answer)
                 continue
@@ -109,6 +114,7 @@ class MllpLink:
                 local.host, local.port, limit=self._limit, **self._security(peer)
             )
             self._local = local
+            self.is_unproven = self._credentials is not None
             # None once the other side has broken off, as after a TLS handshake it did not like.
             self._port = (self._writer.get_extra_info("sockname") or (LOOPBACK, 0))[1]
             self._network.calls(self._port, self._system)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from labsim.errors import PortTaken, Unreachable
-from labsim.wire.tls import Credentials
+from labsim.wire.tls import Credentials, Security
 
 LOOPBACK = "127.0.0.1"
 
@@ -53,6 +53,7 @@ class _Tables:
         self.names: dict[str, str] = {}
         self.gate: Gate = lambda caller, address: None
         self.certificates: Callable[[str], Credentials] | None = None
+        self.security = Security()
         self.lock = threading.Lock()
 
 
@@ -73,9 +74,17 @@ class Network:
         """Return the same network as one of its hosts sees it."""
         return Network(host, self._tables)
 
-    def certify(self, certificates: Callable[[str], Credentials]) -> None:
-        """Say where hosts have their certificates."""
+    def certify(
+        self, certificates: Callable[[str], Credentials], security: Security | None = None
+    ) -> None:
+        """Say where hosts have their certificates, and what goes by TLS."""
         self._tables.certificates = certificates
+        self._tables.security = security or Security()
+
+    @property
+    def security(self) -> Security:
+        """What goes by TLS in this hospital."""
+        return self._tables.security
 
     @property
     def credentials(self) -> Credentials | None:

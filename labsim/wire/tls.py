@@ -43,6 +43,23 @@ _CAUSES = (
 )
 
 
+@dataclass(frozen=True)
+class Security:
+    """What a hospital's systems speak TLS for, beside DICOM, where each service says so itself.
+
+    Parameters
+    ----------
+    mllp, http : bool
+        Whether HL7 and HTTP go by TLS (IHE ITI TF-2, ITI-19), listening and calling alike.
+    mutual : bool
+        Whether a caller must show a certificate.
+    """
+
+    mllp: bool = False
+    http: bool = False
+    mutual: bool = True
+
+
 def explain(error: BaseException, host: str = "") -> tuple[str, str]:
     """Say why TLS failed.
 

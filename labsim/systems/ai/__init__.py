@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, CTImageStorage
 from pynetdicom import build_context, evt
+from pynetdicom.presentation import PresentationContext
 
 from labsim.errors import DimseFailed, LabError
 from labsim.ids import make_uid
@@ -23,8 +24,9 @@ from labsim.systems.ai.results import results_of
 from labsim.systems.ai.volume import Unsuitable, volume_of
 from labsim.systems.ai.work import SCHEMA, Work
 from labsim.systems.facility import Facility, System
+from labsim.systems.secured import serve_by_tls
 from labsim.table import Table
-from labsim.wire.dimse import DicomNode, Peer
+from labsim.wire.dimse import DicomNode, Handlers, Peer
 from labsim.wire.network import Address
 from labsim.wire.status import describe_status, failure
 
@@ -46,7 +48,8 @@ class AiNode(System):
         super().__init__("ai", facility, SCHEMA)
         self.ae_title = own.ae_title
         self._own = own
-        self._archive = Peer(site.pacs.ae_title, site.pacs.host, site.pacs.dicom_port)
+        self._site = site
+        self._archive = Peer(*site.dicom_place(site.pacs))
         self._work = Work(self.db, self.folder / "images")
         self._results = self.folder / "results"
         self._results.mkdir(exist_ok=True)
@@ -54,8 +57,7 @@ class AiNode(System):
 
     def start(self) -> None:
         """Listen for images."""
-        listen = partial(
-            self._dicom.listen,
+        answering: tuple[list[PresentationContext], Handlers] = (
             [build_context(VERIFICATION), build_context(CTImageStorage)],
             [
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
@@ -64,7 +66,11 @@ class AiNode(System):
             ],
         )
         address = Address(self._own.host, self._own.dicom_port)
+        listen = partial(self._dicom.listen, *answering)
         self.serve("dicom", address, self.ae_title, listen, self._dicom.close)
+        if self._site.security.dicom_calls:
+            address = Address(self._own.host, self._own.dicom_tls_port)
+            serve_by_tls(self, self._site, address, answering, title=self.ae_title)
 
     def resume(self) -> None:
         """Take up what was not done."""

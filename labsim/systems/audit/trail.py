@@ -313,6 +313,10 @@ class AuditTrail:
         said = text if outcome != SUCCESS else ""
         self.record("110113", "E", who, [subject], kind=kind, outcome=outcome, text=said)
 
+    def not_authenticated(self, text: str) -> None:
+        """Report somebody with whom TLS was not agreed on (A.5.3.11)."""
+        self.alert("110126", text, outcome=MINOR_FAILURE)
+
     def about(
         self,
         event: str,

@@ -71,7 +71,8 @@ class Engine(System):
         """Listen for the messages of every channel."""
         address = Address(self._own.host, self._own.hl7_port)
         listen = partial(self._hl7.listen, self._intake)
-        self.serve("mllp", address, self._own.application, listen, self._hl7.close)
+        protocol, title = self._hl7.protocol, self._own.application
+        self.serve(protocol, address, title, listen, self._hl7.close, place="mllp")
 
     def resume(self) -> None:
         """Send what waits, now that its receivers are up."""

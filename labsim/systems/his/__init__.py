@@ -31,6 +31,7 @@ class His(Chart):
     def __init__(self, site: Site, facility: Facility) -> None:
         super().__init__(site, facility)
         self.trail = AuditTrail(self, site.audit, host=site.his.host)
+        self._hl7.refused = self.trail.not_authenticated
 
     def start(self) -> None:
         """Listen for results, and for what becomes of orders."""
@@ -42,7 +43,8 @@ class His(Chart):
         own = self._site.his
         listen = partial(self._hl7.listen, takes)
         address = Address(own.host, own.hl7_port)
-        self.serve("mllp", address, own.application, listen, self._hl7.close)
+        protocol, close = self._hl7.protocol, self._hl7.close
+        self.serve(protocol, address, own.application, listen, close, place="mllp")
         self.trail.application(started=True)
 
     def resume(self) -> None:

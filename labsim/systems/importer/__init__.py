@@ -29,6 +29,7 @@ from labsim.systems.importer.queue import Import, Queue
 from labsim.systems.importer.sending import Sending
 from labsim.systems.importer.steps import import_begun, import_completed
 from labsim.systems.records import Patient
+from labsim.systems.secured import serve_by_tls
 from labsim.table import Table
 from labsim.wire.dimse import DicomNode, Peer
 from labsim.wire.network import Address
@@ -40,7 +41,8 @@ CREATE TABLE IF NOT EXISTS peers (
     service  TEXT PRIMARY KEY,      -- worklist, mpps, query, store
     ae_title TEXT NOT NULL,
     host     TEXT NOT NULL,
-    port     INTEGER NOT NULL
+    port     INTEGER NOT NULL,
+    tls      INTEGER NOT NULL DEFAULT 0
 );
 """
 )
@@ -65,6 +67,7 @@ class Importer(System):
     def __init__(self, site: Site, own: ImporterSite, facility: Facility) -> None:
         super().__init__("importer", facility, _SCHEMA)
         self.ae_title = own.ae_title
+        self._site = site
         self._own = own
         self._discs = self.folder / "discs"
         self._discs.mkdir(exist_ok=True)
@@ -73,21 +76,22 @@ class Importer(System):
         self._asking = Asking(self._dicom, self.peer, facility.issuer)
         self._sending = Sending(self._dicom, self.peer, self._queue, self._discs)
         if self.db.next("configured") == 1:
-            ris = (site.ris.ae_title, site.ris.host, site.ris.dicom_port)
-            pacs = (site.pacs.ae_title, site.pacs.host, site.pacs.dicom_port)
+            ris, pacs = Peer(*site.dicom_place(site.ris)), Peer(*site.dicom_place(site.pacs))
             for service, peer in zip(SERVICES, (ris, ris, pacs, pacs), strict=True):
-                title, host, port = peer
-                self.db.insert("peers", service=service, ae_title=title, host=host, port=port)
+                self.db.insert("peers", service=service, **vars(peer))
 
     def start(self) -> None:
         """Listen for C-ECHO."""
-        listen = partial(
-            self._dicom.listen,
+        answering = (
             [build_context(VERIFICATION)],
             [(evt.EVT_C_ECHO, lambda event: 0x0000)],
         )
         address = Address(self._own.host, self._own.dicom_port)
+        listen = partial(self._dicom.listen, *answering)
         self.serve("dicom", address, self.ae_title, listen, self._dicom.close)
+        if self._site.security.dicom_calls:
+            address = Address(self._own.host, self._own.dicom_tls_port)
+            serve_by_tls(self, self._site, address, answering, title=self.ae_title)
 
     def stop(self) -> None:
         """Stop listening; what waits stays on disk."""
@@ -96,7 +100,9 @@ class Importer(System):
 
     # Configuration
 
-    def configure(self, service: str, *, ae_title: str, host: str, port: int) -> None:
+    def configure(
+        self, service: str, *, ae_title: str, host: str, port: int, tls: bool = False
+    ) -> None:
         """Set whom the importer calls.
 
         Parameters
@@ -105,6 +111,8 @@ class Importer(System):
             ``"worklist"``, ``"mpps"``, ``"query"`` or ``"store"``.
         ae_title, host, port
             The peer.
+        tls : bool
+            Whether it is called by TLS.
 
         Raises
         ------
@@ -117,19 +125,24 @@ class Importer(System):
             )
         if not is_ae_title(ae_title):
             raise ConfigurationError(f"{ae_title!r} is no AE title.", "1 to 16 characters.")
-        self.db.upsert("peers", "service", service=service, ae_title=ae_title, host=host, port=port)
-        self.note(f"{service} set to {ae_title} at {host}:{port}")
+        peer = {"ae_title": ae_title, "host": host, "port": port, "tls": tls}
+        self.db.upsert("peers", "service", service=service, **peer)
+        self.note(f"{service} set to {ae_title} at {host}:{port}{' by TLS' * tls}")
 
     def peers(self) -> Table:
         """Return whom the importer calls for what."""
-        rows = self.db.rows("SELECT service, ae_title, host, port FROM peers ORDER BY rowid")
-        return Table(("service", "AE title", "host", "port"), rows, f"Peers of {self.ae_title}")
+        rows = self.db.rows(
+            "SELECT service, ae_title, host, port, CASE tls WHEN 1 THEN 'yes' ELSE 'no' END "
+            "FROM peers ORDER BY rowid"
+        )
+        columns = ("service", "AE title", "host", "port", "TLS")
+        return Table(columns, rows, f"Peers of {self.ae_title}")
 
     def peer(self, service: str) -> Peer:
         """Return whom the importer calls for a service."""
-        row = self.db.row("SELECT ae_title, host, port FROM peers WHERE service = ?", service)
+        row = self.db.row("SELECT ae_title, host, port, tls FROM peers WHERE service = ?", service)
         assert row is not None
-        return Peer(row["ae_title"], row["host"], row["port"])
+        return Peer(row["ae_title"], row["host"], row["port"], bool(row["tls"]))
 
     # Discs
 

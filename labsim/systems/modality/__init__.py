@@ -15,6 +15,7 @@ from labsim.systems.modality.console import Console
 from labsim.systems.modality.performing import Performing
 from labsim.systems.modality.sending import Sending
 from labsim.systems.modality.worklist import Worklist
+from labsim.systems.secured import serve_by_tls
 from labsim.wire.network import Address
 
 __all__ = ["Modality", "Sending", "Worklist"]
@@ -35,8 +36,7 @@ class Modality(Performing, Committing, Console):
 
     def start(self) -> None:
         """Listen for C-ECHO and for the results of storage commitment."""
-        listen = partial(
-            self._dicom.listen,
+        answering = (
             [build_context(VERIFICATION), commitment_user()],
             [
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
@@ -44,7 +44,11 @@ class Modality(Performing, Committing, Console):
             ],
         )
         address = Address(self._own.host, self._own.dicom_port)
+        listen = partial(self._dicom.listen, *answering)
         self.serve("dicom", address, self.ae_title, listen, self._dicom.close)
+        if self._site.security.dicom_calls:
+            address = Address(self._own.host, self._own.dicom_tls_port)
+            serve_by_tls(self, self._site, address, answering, title=self.ae_title)
 
     def resume(self) -> None:
         """Try again, as often as configured, to send what waited at the last stop."""

@@ -92,16 +92,15 @@ class ModalityTables(System):
         super().__init__(own.name, facility, _SCHEMA)
         self.ae_title = own.ae_title
         self.modality = own.kind
+        self._site = site
         self._own = own
         self._images = self.folder / "images"
         self._images.mkdir(exist_ok=True)
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
         if self.db.next("configured") == 1:
-            ris = (site.ris.ae_title, site.ris.host, site.ris.dicom_port)
-            pacs = (site.pacs.ae_title, site.pacs.host, site.pacs.dicom_port)
+            ris, pacs = Peer(*site.dicom_place(site.ris)), Peer(*site.dicom_place(site.pacs))
             for service, peer in zip(SERVICES, (ris, ris, pacs, pacs), strict=True):
-                title, host, port = peer
-                self.db.insert("peers", service=service, ae_title=title, host=host, port=port)
+                self.db.insert("peers", service=service, **vars(peer))
 
     def gauges(self) -> list[Gauge]:
         """Return what waits to be stored in the archive, and how many images it has."""
@@ -144,8 +143,12 @@ class ModalityTables(System):
 
     def peers(self) -> Table:
         """Return whom the scanner calls for what."""
-        rows = self.db.rows("SELECT service, ae_title, host, port FROM peers ORDER BY rowid")
-        return Table(("service", "AE title", "host", "port"), rows, f"Peers of {self.ae_title}")
+        rows = self.db.rows(
+            "SELECT service, ae_title, host, port, CASE tls WHEN 1 THEN 'yes' ELSE 'no' END "
+            "FROM peers ORDER BY rowid"
+        )
+        columns = ("service", "AE title", "host", "port", "TLS")
+        return Table(columns, rows, f"Peers of {self.ae_title}")
 
     def peer(self, service: str) -> Peer:
         """Return whom the scanner calls for a service."""

@@ -62,6 +62,7 @@ from labsim.systems.pacs.stewardship import Stewardship
 from labsim.systems.pacs.storing import Storing
 from labsim.systems.pacs.visibility import Visibility
 from labsim.systems.records import Patient
+from labsim.systems.secured import serve_by_tls
 from labsim.systems.web import service as web
 from labsim.systems.web import wado
 from labsim.systems.web.holdings import Holdings
@@ -125,7 +126,6 @@ class Pacs(Operated, Stewardship):
         self._site = site
         self._own = own = own or site.pacs
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
-        self._dicom_tls = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
         self._hl7 = MllpEndpoint(
             self.name, facility.journal, facility.clock, facility.network, facility.loop
         )
@@ -134,7 +134,8 @@ class Pacs(Operated, Stewardship):
         self._entities = Entities(self.db)
         if self.db.next("configured") == 1:
             for part in self._known_at_first(site):
-                self._entities.register(Entity(part.ae_title, part.host, part.dicom_port))
+                title, host, port, by_tls = site.dicom_place(part)
+                self._entities.register(Entity(title, host, port, tls=by_tls))
         self._settings = Settings(self.db)
         parts = (self._index, self._files, self._entities)
         self._storing = Storing(self, *parts, self._settings)
@@ -155,6 +156,7 @@ class Pacs(Operated, Stewardship):
         shown = self.visibility.index("")
         holdings = (self, shown, self._files, sending, self.storage.fetched, self.auditing)
         self.web.offer(wado.routes, holdings=Holdings(*holdings))
+        self._hl7.refused = self.replication.refused = self.trail.not_authenticated
         for guarded in (self.routes, self.prefetch, self.qc, self.visibility):
             guarded.access = self.access
         self._retrieving.fetch = self.storage.fetched
@@ -205,9 +207,17 @@ class Pacs(Operated, Stewardship):
         answer = partial(self._dicom.listen, *answering, services=services, admit=self._admit)
         place = Address(own.host, own.dicom_port)
         self.serve("dicom", place, own.ae_title, answer, self._dicom.close)
-        if self._site.tls is not None and self._site.tls.dicom:
-            secured = self._dicom_tls.listen
-            self._listen_by_tls(partial(secured, *answering, services=services, admit=self._admit))
+        if self._site.security.dicom:
+            serve_by_tls(
+                self,
+                self._site,
+                Address(own.host, own.dicom_tls_port),
+                answering,
+                title=own.ae_title,
+                refused=self.trail.not_authenticated,
+                services=services,
+                admit=self._admit,
+            )
         takes = {
             "ORM^O01": Taken("RAD-4", self._take_order),
             "OMI^O23": Taken("RAD-4", self._take_order),
@@ -216,29 +226,10 @@ class Pacs(Operated, Stewardship):
         }
         place = Address(own.host, own.hl7_port)
         listen = partial(self._hl7.listen, takes)
-        self.serve("mllp", place, own.application, listen, self._hl7.close)
+        protocol, close = self._hl7.protocol, self._hl7.close
+        self.serve(protocol, place, own.application, listen, close, place="mllp")
         self.web.serve(Address(own.host, own.http_port))
         self.trail.application(started=True)
-
-    def _listen_by_tls(self, listen: partial[int]) -> None:
-        """Answer the same by TLS on a port of its own (PS3.15 B.12)."""
-        own, security = self._own, self._site.tls
-        credentials = self.facility.network.credentials
-        assert security is not None
-        assert credentials is not None, "the hospital issues them"
-        self.serve(
-            "dicom-tls",
-            Address(own.host, own.dicom_tls_port),
-            own.ae_title,
-            # Made anew at each start, so that a renewed certificate is shown then.
-            lambda port: listen(
-                port=port,
-                tls=credentials,
-                mutual=security.mutual,
-                refused=self.auditing.no_handshake,
-            ),
-            self._dicom_tls.close,
-        )
 
     def resume(self) -> None:
         """Take up what waited: corrections, sending, commitments and audit messages."""
@@ -350,10 +341,20 @@ class Pacs(Operated, Stewardship):
                 "yes" if e.may_query else "no",
                 UID(e.preferred_syntax).name if e.preferred_syntax else "as stored",
                 "yes" if e.transcode else "no",
+                "yes" if e.tls else "no",
             )
             for e in self._entities.all()
         ]
-        columns = ("AE title", "host", "port", "may store", "may query", "is sent", "transcode")
+        columns = (
+            "AE title",
+            "host",
+            "port",
+            "may store",
+            "may query",
+            "is sent",
+            "transcode",
+            "TLS",
+        )
         return Table(columns, rows, f"AE titles registered at {self.name}")
 
     @needs("configure")

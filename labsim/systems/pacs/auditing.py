@@ -166,10 +166,6 @@ class Auditing:
         text = f"association of {caller.user_id or 'a caller without a title'} rejected"
         self._trail.alert("110126", text, by=caller, about=self._system.name, outcome=MINOR_FAILURE)
 
-    def no_handshake(self, text: str) -> None:
-        """Report a caller with whom TLS was not agreed on (PS3.15 A.5.3.11)."""
-        self._trail.alert("110126", text, about=self._system.name, outcome=MINOR_FAILURE)
-
     def _ended(self, event: evt.Event) -> None:
         seen = _seen(event.assoc)
         who = [

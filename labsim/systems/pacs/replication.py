@@ -45,6 +45,8 @@ class Replication:
     ----------
     every : timedelta
         Hospital time from one replica to the next.
+    refused : callable
+        Is told why TLS was not agreed on with the standby.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class Replication:
             Address(standby.host, standby.http_port) if standby and standby.host != host else None
         )
         self._client = HttpClient(system.name, facility.journal, facility.network)
+        self._client.refused = lambda what: self.refused(what)
+        self.refused: Callable[[str], object] = lambda what: None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix=f"{system.name}-replication-worker")
         self._due = datetime.min
         self._taken_at = ""

@@ -21,6 +21,7 @@ from labsim.systems.ris.intake import Intake
 from labsim.systems.ris.performed import Performed
 from labsim.systems.ris.reporting import Reporting
 from labsim.systems.ris.tables import FULL
+from labsim.systems.secured import serve_by_tls
 from labsim.systems.step_manager import StepManager
 from labsim.systems.worklist import worklist_entry
 from labsim.table import Table
@@ -45,7 +46,7 @@ class Ris(Intake, Performed, Reporting):
         self._dicom = DicomNode(self.name, site.ris.ae_title, facility.journal, facility.network)
         self._steps = StepManager(self, self._follow)
         self._evidence = Evidence(self)
-        archive = Peer(site.pacs.ae_title, site.pacs.host, site.pacs.dicom_port)
+        archive = Peer(*site.dicom_place(site.pacs))
         self.documents = Documents(self, self._dicom, archive)
         self._hire()
 
@@ -54,9 +55,9 @@ class Ris(Intake, Performed, Reporting):
         own = self._site.ris
         address = Address(own.host, own.hl7_port)
         listen = partial(self._hl7.listen, self._taken())
-        self.serve("mllp", address, own.application, listen, self._hl7.close)
-        answer = partial(
-            self._dicom.listen,
+        protocol, close = self._hl7.protocol, self._hl7.close
+        self.serve(protocol, address, own.application, listen, close, place="mllp")
+        answering = (
             [
                 build_context(uid)
                 for uid in (
@@ -73,7 +74,12 @@ class Ris(Intake, Performed, Reporting):
             ],
         )
         address = Address(own.host, own.dicom_port)
+        answer = partial(self._dicom.listen, *answering)
         self.serve("mwl", address, own.ae_title, answer, self._dicom.close, place="dicom")
+        if self._site.security.dicom_calls:
+            address = Address(own.host, own.dicom_tls_port)
+            title = own.ae_title
+            serve_by_tls(self, self._site, address, answering, title=title, protocol="mwl-tls")
 
     def resume(self) -> None:
         """Send what waited."""

@@ -53,7 +53,8 @@ class Standby(System):
         ]
         address = Address(self._own.host, self._own.http_port)
         listen = partial(self._http.listen, routes)
-        self.serve("replication", address, "STANDBY", listen, self._http.close, place="http")
+        protocol = self._http.named("replication")
+        self.serve(protocol, address, "STANDBY", listen, self._http.close, place="http")
 
     def taken(self, number: int, taken_at: str, images: int) -> None:
         """Note a replica that has arrived whole, and let older ones go."""

@@ -56,6 +56,7 @@ class DicomWeb:
         self._title = title
         facility = system.facility
         self._node = HttpNode(system.name, facility.journal, facility.network, facility.loop)
+        self._node.refused = trail.not_authenticated
         self._gate = Gate(system, self.tokens, self._refused, self.origins, BASE)
         self._routes: list[Route] = [
             *stow.routes(BASE, gate=self._gate, storing=storing, auditing=auditing),
@@ -70,7 +71,8 @@ class DicomWeb:
         """Begin to listen."""
         listen = partial(self._node.listen, self._routes)
         close = self._node.close
-        self._system.serve("dicomweb", place, self._title, listen, close, place="http")
+        protocol = self._node.named("dicomweb")
+        self._system.serve(protocol, place, self._title, listen, close, place="http")
 
     def origins(self) -> Sequence[str]:
         """Return the web origins whose pages may call."""

@@ -37,10 +37,10 @@ def row_of(hospital: Hospital, accession: str) -> list[object]:
 
 def test_a_new_scanner_knows_ris_and_pacs(clinic: Hospital) -> None:
     assert [tuple(row) for row in clinic.ct.peers()] == [
-        ("worklist", "RIS", "ris", 104),
-        ("mpps", "RIS", "ris", 104),
-        ("store", "PACS", "pacs", 104),
-        ("commitment", "PACS", "pacs", 104),
+        ("worklist", "RIS", "ris", 104, "no"),
+        ("mpps", "RIS", "ris", 104, "no"),
+        ("store", "PACS", "pacs", 104, "no"),
+        ("commitment", "PACS", "pacs", 104, "no"),
     ]
 
 

@@ -11,9 +11,9 @@ from labsim.systems.pacs.entities import Entity
 
 def test_a_new_archive_knows_the_scanner_the_ris_and_the_desk(clinic: Hospital) -> None:
     assert [tuple(row) for row in clinic.pacs.ae_titles()] == [
-        ("CT1", "ct1", 104, "yes", "yes", "as stored", "yes"),
-        ("RIS", "ris", 104, "yes", "yes", "as stored", "yes"),
-        ("TOOLS", "desk", 11112, "yes", "yes", "as stored", "yes"),
+        ("CT1", "ct1", 104, "yes", "yes", "as stored", "yes", "no"),
+        ("RIS", "ris", 104, "yes", "yes", "as stored", "yes", "no"),
+        ("TOOLS", "desk", 11112, "yes", "yes", "as stored", "yes", "no"),
     ]
 
 
