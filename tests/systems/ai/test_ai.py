@@ -52,7 +52,7 @@ def results(hospital: Hospital) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def test_a_routed_series_comes_back_with_segmentation_and_report(
+def test_a_routed_series_comes_back_with_segmentation_marks_and_report(
     community: Hospital, thorax: Thorax, send: Send
 ) -> None:
     images = thorax(4)
@@ -60,7 +60,7 @@ def test_a_routed_series_comes_back_with_segmentation_and_report(
     send(community, "pacs", images)
     heard(community, "COMPLETED: 1 nodules")
     assert states(community) == [("COMPLETED", 1, "")]
-    assert results(community) == ["SEG", "SR"]
+    assert results(community) == ["PR", "SEG", "SR"]
     assert community.pacs.sql("SELECT COUNT(*) FROM studies")[0][0] == 1
 
 
