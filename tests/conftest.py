@@ -26,6 +26,7 @@ _PEERS = {
     "getscu": "dcmtk",
     "movescu": "dcmtk",
     "dcmp2pgm": "dcmtk",
+    "dcmpschk": "dcmtk",
     "dciodvfy": "dicom3tools",
     "dcentvfy": "dicom3tools",
     "chromium": "chromium",

@@ -241,6 +241,24 @@ def request_attributes(
     return Sequence([item])
 
 
+def stamp(made: Dataset, now: datetime) -> None:
+    """Give an object that a library made the hospital's time instead of the machine's.
+
+    Parameters
+    ----------
+    made : Dataset
+        Keeps which dates and times it has.
+    now : datetime
+        By the clock of the system that made it.
+    """
+    for prefix in ("PresentationCreation", "InstanceCreation", "Content", "Series"):
+        for keyword, value in ((f"{prefix}Date", date(now)), (f"{prefix}Time", time(now))):
+            if keyword in made:
+                setattr(made, keyword, value)
+    for equipment in made.get("ContributingEquipmentSequence") or ():  # the library names itself
+        equipment.ContributionDateTime = date(now) + time(now)
+
+
 def date(moment: datetime) -> str:
     """Write a date (PS3.5 6.2, VR DA)."""
     return moment.strftime("%Y%m%d")

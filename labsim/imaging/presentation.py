@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from labsim.errors import ConfigurationError
-from labsim.imaging.common import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
+from labsim.imaging.common import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, stamp
 from labsim.imaging.presentation_parts import Annotation, Area, Mark, Shutter, Text, Window
 from labsim.imaging.presentation_space import Placement
 from labsim.imaging.presentation_tables import tables
@@ -46,6 +46,7 @@ def make(
     description: str = "",
     creator: str = "",
     institution: str = "",
+    model: str = "labsim",
     series_number: int = 9003,
     instance_number: int = 1,
     series_description: str = "Presentation state",
@@ -73,6 +74,8 @@ def make(
         Content Creator's Name (0070,0084).
     institution : str
         Institution Name (0008,0080).
+    model : str
+        Manufacturer's Model Name (0008,1090) of what makes it.
     series_number, instance_number : int
         Series Number (0020,0011) and Instance Number (0020,0013).
     series_description : str
@@ -116,7 +119,7 @@ def make(
         "sop_instance_uid": sop_uid,
         "instance_number": instance_number,
         "manufacturer": "labsim",
-        "manufacturer_model_name": "labsim",
+        "manufacturer_model_name": model,
         "software_versions": "1",
         "device_serial_number": "1",
         "content_label": label,
@@ -254,12 +257,7 @@ def _complete(state: Dataset, header: Dataset, now: datetime) -> None:
             setattr(state, keyword, header.get(keyword))
     if not header.get("BodyPartExamined"):  # it may have two sides (PS3.3 C.7.3.1)
         state.Laterality = str(header.get("Laterality") or "")
-    for prefix in ("PresentationCreation", "InstanceCreation", "Content", "Series"):
-        for suffix, pattern in (("Date", "%Y%m%d"), ("Time", "%H%M%S")):
-            if f"{prefix}{suffix}" in state:
-                setattr(state, f"{prefix}{suffix}", now.strftime(pattern))
-    for equipment in state.get("ContributingEquipmentSequence") or ():  # the library names itself
-        equipment.ContributionDateTime = now.strftime("%Y%m%d%H%M%S")
+    stamp(state, now)
     state.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
     state.file_meta.ImplementationVersionName = IMPLEMENTATION_NAME
 

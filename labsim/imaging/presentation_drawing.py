@@ -47,8 +47,11 @@ class Sheet:
         self._placement = placement
         self.texts: list[str] = []
 
-    def layers(self) -> Iterator[tuple[str, float, Mask]]:
-        """Yield name, P-value and drawing of each layer that has one, the lowest first.
+    def layers(self) -> Iterator[tuple[str, float, Mask, Mask]]:
+        """Yield name, P-value, drawing and rim of each layer that has one, the lowest first.
+
+        The rim is around letters: in black, or in white if they are dark, it
+        keeps them readable on whatever lies below.
 
         The P-value, 0 black to 1 white, is what the layer recommends, white
         if it recommends none (PS3.3 C.10.7).
@@ -63,9 +66,9 @@ class Sheet:
         # One that is not described is drawn all the same: what was marked must not be missed.
         used = sorted(self._used(), key=lambda name: known.get(name, (math.inf, 1.0))[0])
         for name in used:
-            mask = np.zeros(self._placement.size, dtype=bool)
-            self._draw(name, mask)
-            yield name, known.get(name, (math.inf, 1.0))[1], mask
+            mask, words = (np.zeros(self._placement.size, dtype=bool) for _ in range(2))
+            self._draw(name, mask, words)
+            yield name, known.get(name, (math.inf, 1.0))[1], mask | words, _around(words) & ~mask
 
     def _used(self) -> dict[str, None]:
         names = dict.fromkeys(name for _, name in self._overlays())
@@ -83,7 +86,7 @@ class Sheet:
             if applies(item, self._image, self._frame):
                 yield item
 
-    def _draw(self, name: str, mask: Mask) -> None:
+    def _draw(self, name: str, mask: Mask, words: Mask) -> None:
         for group, layer in self._overlays():
             if layer == name:
                 bits = plane(self._state, self._image, group, self._frame)
@@ -93,7 +96,7 @@ class Sheet:
                 for graphic in item.get("GraphicObjectSequence") or ():
                     self._graphic(graphic, mask)
                 for text in item.get("TextObjectSequence") or ():
-                    self._text(text, mask)
+                    self._text(text, mask, words)
 
     def _graphic(self, graphic: Dataset, mask: Mask) -> None:
         points = _points(graphic.get("GraphicData"))
@@ -108,7 +111,7 @@ class Sheet:
         if graphic.get("GraphicFilled") == "Y":
             mask |= inside(line, mask.shape)
 
-    def _text(self, text: Dataset, mask: Mask) -> None:
+    def _text(self, text: Dataset, mask: Mask, written: Mask) -> None:
         words = str(text.get("UnformattedTextValue") or "")
         lines = [glyphs(line) for line in words.splitlines()] or [glyphs("")]
         height = _LINE * (len(lines) - 1) + lines[-1].shape[0]
@@ -136,7 +139,7 @@ class Sheet:
             middle = (left, top + height * scale) if box is None else box.mean(axis=0)
             stroke(mask, np.array([anchor, middle]))
         for number, line in enumerate(lines):
-            _stamp(mask, line, scale, round(left), round(top) + number * _LINE * scale)
+            _stamp(written, line, scale, round(left), round(top) + number * _LINE * scale)
         self.texts.append(words)
 
     def _box(self, text: Dataset) -> Points | None:
@@ -218,6 +221,14 @@ def _curve(points: Points) -> Points:
         for a, b, c, d in zip(knots, knots[1:], knots[2:], knots[3:], strict=False)
     ]
     return np.concatenate([*pieces, points[-1:]])
+
+
+def _around(words: Mask) -> Mask:
+    """Return the pixels beside those of letters."""
+    wide = np.pad(words, 1)
+    rows, columns = words.shape
+    near = [wide[y : y + rows, x : x + columns] for y in range(3) for x in range(3)]
+    return np.asarray(np.any(near, axis=0) & ~words)
 
 
 def _stamp(mask: Mask, dots: Mask, scale: int, left: int, top: int) -> None:

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 from labsim.errors import LabError
+from labsim.imaging.presentation_grey import window as window_of
 from labsim.widgets.picture import Picture
 
 
@@ -57,8 +58,7 @@ def windows(image: Dataset) -> dict[str, tuple[float, float]]:
 
 def apply_window(values: NDArray[np.float32], center: float, width: float) -> NDArray[np.float32]:
     """Map values to grey, 0 black to 1 white, by the linear VOI function (PS3.3 C.11.2.1.2.1)."""
-    grey = (values - (center - 0.5)) / max(width - 1, 1e-6) + 0.5
-    return np.asarray(np.clip(grey, 0, 1), dtype=np.float32)
+    return window_of(values, center, max(width, 1)).astype(np.float32)
 
 
 def in_order(images: Sequence[Dataset]) -> list[Dataset]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from copy import deepcopy
 from datetime import datetime
@@ -59,6 +60,20 @@ def test_dciodvfy_finds_no_error(
     said = verdict(state_for(slices, **wanted))
     assert any("GrayscaleSoftcopyPresentationState" in line for line in said)
     assert [line for line in said if line.startswith(("Error", "Warning"))] == []
+
+
+def test_dcmtk_finds_no_error(
+    slices: list[FileDataset], peer: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (plain,) = deepcopy(slices)
+    plain.PatientName = "Moller^Aase"  # dcmpschk takes a letter beyond ASCII for an error
+    path = tmp_path / "state.dcm"
+    wanted = EVERYTHING | {"creator": "Moller^Aase"}
+    state_for([plain], **wanted).save_as(path, enforce_file_format=True)
+    run = subprocess.run([peer("dcmpschk"), path], capture_output=True, text=True, check=False)
+    assert run.returncode == 0
+    assert "Test passed" in run.stdout + run.stderr
+    assert "Error" not in run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("part", ["ABDOMEN", "KIDNEY", "HEART"])

@@ -287,6 +287,14 @@ def test_texts_are_written_and_told(black: FileDataset) -> None:
     assert not seen.plain.any()
 
 
+def test_letters_can_be_read_on_white_too(black: FileDataset) -> None:
+    add_pixels(black, np.full((80, 100), 255, dtype=np.uint8), 8)
+    seen = shown(black, annotations=[Text("I", at=(40, 40))])
+    stem = np.argwhere(seen == 0)[:, 1]
+    assert (seen == 0).sum() > 20
+    assert seen[:, stem.min() : stem.max()].max() == 255
+
+
 def test_marks_are_only_on_the_images_and_frames_that_they_name(take: Take) -> None:
     image = take(us, "HEART")[0]
     state = state_for(image, annotations=[Mark("CIRCLE", [(90, 90), (99, 90)], frames=[3, 4])])

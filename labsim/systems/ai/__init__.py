@@ -152,7 +152,9 @@ class AiNode(System):
         findings = find_nodules(volume)
         if not self._files(number):  # else they were written, and perhaps sent, before a restart
             uid = partial(make_uid, "ai", self.facility.seed, number, series_uid)
-            made = results_of(volume, findings, uid, self.facility.institution)
+            made = results_of(
+                volume, findings, uid, self.facility.institution, self.facility.clock.now()
+            )
             for result in made:
                 path = self._results / f"{number}-{result.Modality}.part"
                 result.save_as(path, enforce_file_format=True)

@@ -1,12 +1,14 @@
-"""What the AI node says of a series: a segmentation, and a report of measurements.
+"""What the AI node says of a series: segmentation, presentation state, report of measurements.
 
 The report follows TID 1500 of PS3.16 (Comprehensive 3D SR); each nodule is a
 segment of the segmentation (PS3.3 A.51), which has the voxels and so the place.
+The presentation state (A.33.1) circles it for readers whose viewer shows no segments.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,22 +16,30 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
+from labsim.imaging.common import stamp
+from labsim.imaging.presentation import Annotation, Mark, Text, Window, make
 from labsim.systems.ai.nodules import Finding
 from labsim.systems.ai.volume import Volume
 
 MANUFACTURER = "labsim"
 MODEL = "Nodule finder"
 VERSION = "1.0"
-_SERIES = {"SEG": 9001, "SR": 9002}
+_SERIES = {"SEG": 9001, "SR": 9002, "PR": 9003}
 _NODULE = Code("27925004", "SCT", "Nodule")
 # No scheme of the standard has one for it; private ones begin with 99 (PS3.16 8.2).
 _NONE = Code("NO-NODULE", "99LABSIM", "No nodule found")
 # As computer-aided detection reports it (PS3.16 TID 4104), in percent.
 _CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
+_LUNG = Window(-600, 1500, name="LUNG")
+_AROUND = 3.0  # pixels between a nodule and its circle
 
 
 def results_of(
-    volume: Volume, findings: Sequence[Finding], uid: Callable[[str], str], institution: str
+    volume: Volume,
+    findings: Sequence[Finding],
+    uid: Callable[[str], str],
+    institution: str,
+    now: datetime,
 ) -> list[Dataset]:
     """Return the objects that tell what was found.
 
@@ -43,17 +53,63 @@ def results_of(
         Returns a UID by the name of what it is for.
     institution : str
         Its name.
+    now : datetime
+        When, by the node's clock.
 
     Returns
     -------
     list of Dataset
-        The segmentation, if there is something to segment, then the report.
+        Segmentation and presentation state, if there is something to show, then the report.
     """
     if not findings:
-        return [_report(volume, [], [], uid, institution)]
+        return [_identified(_report(volume, [], [], uid, institution), volume, now)]
     segmentation = _segmentation(volume, findings, uid)
+    state = _presentation(volume, findings, uid, institution, now)
     groups = _groups(volume, findings, segmentation, uid)
-    return [segmentation, _report(volume, [segmentation], groups, uid, institution)]
+    report = _report(volume, [segmentation, state], groups, uid, institution)
+    return [_identified(made, volume, now) for made in (segmentation, state, report)]
+
+
+def _presentation(
+    volume: Volume,
+    findings: Sequence[Finding],
+    uid: Callable[[str], str],
+    institution: str,
+    now: datetime,
+) -> Dataset:
+    marks: list[Annotation] = []
+    for number, finding in enumerate(findings, 1):
+        marks += _marks(volume, number, finding)
+    return make(
+        volume.images,
+        series_uid=uid("PR series"),
+        sop_uid=uid("PR"),
+        now=now,
+        label="AI NODULES",
+        description="Nodules with their certainty",
+        institution=institution,
+        model=MODEL,
+        series_number=_SERIES["PR"],
+        series_description="AI: nodules marked",
+        window=_LUNG,
+        annotations=marks,
+    )
+
+
+def _marks(volume: Volume, number: int, finding: Finding) -> list[Annotation]:
+    """Return a circle and its certainty for the slices in which a nodule lies."""
+    slices, rows, columns = np.nonzero(finding.mask)
+    row, column = rows.mean() + 0.5, columns.mean() + 0.5
+    radius = float(np.hypot(rows + 0.5 - row, columns + 0.5 - column).max()) + _AROUND
+    width = finding.mask.shape[2]
+    # At the right edge of the image the point that gives the radius lies to the left.
+    side = column + radius if column + radius <= width else column - radius
+    images = [str(volume.images[index].SOPInstanceUID) for index in np.unique(slices)]
+    words = f"Nodule {number}: {100 * finding.confidence:.0f} %"
+    return [
+        Mark("CIRCLE", [(column, row), (side, row)], layer="NODULES", images=images),
+        Text(words, at=(min(column + radius, width), row), layer="NODULES", images=images),
+    ]
 
 
 def _segmentation(
@@ -78,7 +134,7 @@ def _segmentation(
         )
         for number, _ in enumerate(findings, 1)
     ]
-    made = hd.Segmentation(
+    made: Dataset = hd.Segmentation(
         source_images=list(volume.images),
         pixel_array=np.stack([finding.mask for finding in findings], axis=-1).astype(np.uint8),
         segmentation_type=hd.SegmentationTypeValues.BINARY,
@@ -93,7 +149,7 @@ def _segmentation(
         device_serial_number="1",
         series_description="AI: nodules",
     )
-    return _identified(made, volume)
+    return made
 
 
 def _groups(
@@ -143,7 +199,7 @@ def _nothing(uid: Callable[[str], str]) -> Any:
 
 def _report(
     volume: Volume,
-    segmentations: Sequence[Dataset],
+    results: Sequence[Dataset],
     groups: Sequence[Any],
     uid: Callable[[str], str],
     institution: str,
@@ -162,8 +218,8 @@ def _report(
         imaging_measurements=list(groups) or [_nothing(uid)],
         title=codes.DCM.ImagingMeasurementReport,
     )
-    made = hd.Comprehensive3DSR(
-        evidence=[*volume.images, *segmentations],
+    made: Dataset = hd.Comprehensive3DSR(
+        evidence=[*volume.images, *results],
         content=content[0],
         series_instance_uid=uid("SR series"),
         series_number=_SERIES["SR"],
@@ -176,11 +232,12 @@ def _report(
         is_verified=False,
         series_description="AI: measurements",
     )
-    return _identified(made, volume)
+    return made
 
 
-def _identified(made: Dataset, volume: Volume) -> Dataset:
-    """Complete whose it is, as the images say."""
+def _identified(made: Dataset, volume: Volume, now: datetime) -> Dataset:
+    """Complete whose it is, as the images say, and of when."""
+    stamp(made, now)
     for keyword in ("IssuerOfPatientID", "StudyDescription"):
         if keyword in volume.images[0]:
             setattr(made, keyword, volume.images[0].get(keyword))

@@ -11,6 +11,7 @@ from pydicom.uid import CTImageStorage
 from pynetdicom.association import Association
 
 from labsim import Hospital
+from labsim.imaging.presentation_applying import apply, is_presentation_state, refers_to
 
 Thorax = Callable[..., list[FileDataset]]
 Dial = Callable[..., AbstractContextManager[Association]]
@@ -52,7 +53,7 @@ def results(hospital: Hospital) -> list[str]:
     return [str(row[0]) for row in rows]
 
 
-def test_a_routed_series_comes_back_with_segmentation_and_report(
+def test_a_routed_series_comes_back_with_segmentation_marks_and_report(
     community: Hospital, thorax: Thorax, send: Send
 ) -> None:
     images = thorax(4)
@@ -60,8 +61,24 @@ def test_a_routed_series_comes_back_with_segmentation_and_report(
     send(community, "pacs", images)
     heard(community, "COMPLETED: 1 nodules")
     assert states(community) == [("COMPLETED", 1, "")]
-    assert results(community) == ["SEG", "SR"]
+    assert results(community) == ["PR", "SEG", "SR"]
     assert community.pacs.sql("SELECT COUNT(*) FROM studies")[0][0] == 1
+
+
+def test_a_reader_gets_the_marks_with_the_images(
+    community: Hospital, thorax: Thorax, send: Send
+) -> None:
+    images = thorax(4)
+    for system in ("pacs", "ai"):
+        send(community, system, images)
+    heard(community, "COMPLETED: 1 nodules")
+    received = community.tools.getscu(images[0].StudyInstanceUID)
+    (state,) = [one for one in received if is_presentation_state(one)]
+    slices = [one for one in received if one.Modality == "CT"]
+    assert all(refers_to(state, image) for image in slices)
+    marked = [shown for image in slices if (shown := apply(state, image)).texts]
+    assert 0 < len(marked) < len(slices) == len(images)
+    assert all("Nodule 1: " in shown.texts[0] for shown in marked)
 
 
 def test_a_healthy_thorax_gets_a_report_alone(

@@ -1,9 +1,10 @@
-"""Segmentation and report of the AI node, as another program reads them."""
+"""Segmentation, presentation state and report of the AI node, as another program reads them."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,18 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 
 from labsim.ids import make_uid
+from labsim.imaging.presentation_applying import apply
 from labsim.systems.ai.nodules import find_nodules
 from labsim.systems.ai.results import results_of
 from labsim.systems.ai.volume import Volume, volume_of
 
+NOW = datetime(2026, 3, 2, 10, 30)
 Thorax = Callable[..., list[FileDataset]]
 
 
 def made(volume: Volume) -> list[Dataset]:
     findings = find_nodules(volume)
-    return results_of(volume, findings, lambda name: make_uid("test", name), "Hillside")
+    return results_of(volume, findings, lambda name: make_uid("test", name), "Hillside", NOW)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def results(volume: Volume) -> list[Dataset]:
 def test_they_belong_to_the_study_and_patient_of_the_images(
     volume: Volume, results: list[Dataset]
 ) -> None:
-    assert [result.Modality for result in results] == ["SEG", "SR"]
+    assert [result.Modality for result in results] == ["SEG", "PR", "SR"]
     first = volume.images[0]
     for result in results:
         assert result.StudyInstanceUID == first.StudyInstanceUID
@@ -52,10 +55,41 @@ def test_the_segment_has_the_voxels_of_the_nodule(volume: Volume, results: list[
     assert results[0].pixel_array.sum() == np.count_nonzero(finding.mask)
 
 
+def test_the_nodule_is_circled_on_the_slices_where_it_lies_and_on_no_other(
+    volume: Volume, results: list[Dataset]
+) -> None:
+    (finding,) = find_nodules(volume)
+    state = results[1]
+    for image, mask in zip(volume.images, finding.mask, strict=True):
+        seen = apply(state, image)
+        drawn = (seen.values == 255) & (seen.plain < 255)
+        assert bool(seen.texts) == mask.any()
+        if mask.any():
+            assert seen.texts == (f"Nodule 1: {100 * finding.confidence:.0f} %",)
+            assert not (drawn & mask).any()
+            rows, columns = np.nonzero(mask)
+            row, column = round(rows.mean()), round(columns.mean())
+            for way in (drawn[row, :column], drawn[row, column:], drawn[:row, column]):
+                assert way.any()  # the line goes around
+
+
+def test_the_marks_are_seen_in_a_window_for_lung(volume: Volume, results: list[Dataset]) -> None:
+    state = results[1]
+    (item,) = state.SoftcopyVOILUTSequence
+    assert (item.WindowCenter, item.WindowWidth) == (-600, 1500)
+    assert state.SeriesDescription == "AI: nodules marked"
+
+
+def test_all_are_of_the_time_of_the_nodes_clock(results: list[Dataset]) -> None:
+    for result in results:
+        assert (result.InstanceCreationDate, result.InstanceCreationTime) == ("20260302", "103000")
+    assert results[1].PresentationCreationDate == "20260302"
+
+
 def test_the_report_has_size_and_certainty_and_names_its_evidence(
     volume: Volume, results: list[Dataset]
 ) -> None:
-    segmentation, report = results
+    segmentation, state, report = results
     numbers = _numbers(report)
     (finding,) = find_nodules(volume)
     assert numbers["Diameter"] == pytest.approx(finding.diameter, abs=0.1)
@@ -70,7 +104,7 @@ def test_the_report_has_size_and_certainty_and_names_its_evidence(
         for series in study.ReferencedSeriesSequence
         for instance in series.ReferencedSOPSequence
     }
-    assert segmentation.SOPInstanceUID in named
+    assert {segmentation.SOPInstanceUID, state.SOPInstanceUID} <= named
     assert named >= {str(i.ReferencedSOPInstanceUID) for i in _sources(segmentation)}
 
 
