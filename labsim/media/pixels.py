@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.multival import MultiValue
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+
+from labsim.imaging.viewing import shown
 
 
 def decompress(image: FileDataset) -> None:
@@ -58,40 +57,13 @@ def thumbnail(image: Dataset, longest: int = 256) -> bytes | None:
 
     index = int(image.get("NumberOfFrames") or 1) // 2
     try:
-        shown = _grey_or_colour(image, pixel_array(image, index=index))
+        seen = shown(image, pixel_array(image, index=index))
     except (ValueError, RuntimeError, AttributeError, NotImplementedError):
         return None  # a picture less; the image itself is on the disc
     buffer = BytesIO()
-    imsave(buffer, _smaller(shown, longest), format="jpeg", pil_kwargs={"quality": 85})
+    coloured = seen if seen.ndim == 3 else np.repeat(seen[:, :, None], 3, axis=2)
+    imsave(buffer, _smaller(coloured, longest), format="jpeg", pil_kwargs={"quality": 85})
     return buffer.getvalue()
-
-
-def _grey_or_colour(image: Dataset, pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return rows, columns and RGB of 8 bits."""
-    if image.PhotometricInterpretation == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, image)
-        pixels = pixels / (257 if pixels.dtype == np.uint16 else 1)
-    if pixels.ndim == 3:
-        return pixels.astype(np.uint8)
-    grey = apply_modality_lut(pixels, image).astype(float)
-    low, high = _window(image) or (float(grey.min()), float(grey.max()))
-    scaled = np.clip((grey - low) / max(high - low, 1e-9), 0, 1)
-    if image.PhotometricInterpretation == "MONOCHROME1":
-        scaled = 1 - scaled
-    return np.repeat((255 * scaled).astype(np.uint8)[:, :, None], 3, axis=2)
-
-
-def _window(image: Dataset) -> tuple[float, float] | None:
-    """Return what the first suggested window shows as black and as white (PS3.3 C.11.2)."""
-    centers, widths = (_numbers(image.get(key)) for key in ("WindowCenter", "WindowWidth"))
-    if not centers or not widths:
-        return None
-    return centers[0] - widths[0] / 2, centers[0] + widths[0] / 2
-
-
-def _numbers(value: Any) -> list[float]:
-    values = value if isinstance(value, MultiValue) else [value]
-    return [float(one) for one in values if one not in (None, "")]
 
 
 def _smaller(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:

@@ -24,6 +24,7 @@ from pydicom.uid import (
 from pydicom.uid import JPEG2000 as JPEG2000MaybeLossy
 
 from labsim.systems.pacs.index import Instance
+from labsim.systems.pacs.transcoding import CannotTranscode
 from labsim.systems.web.holdings import AS_STORED, DEFAULT
 from labsim.systems.web.media_types import MediaRange
 from labsim.systems.web.multipart_writing import Part
@@ -48,6 +49,7 @@ _KINDS: dict[UID, str] = {
 }
 _WRITTEN = (JPEGLSLossless, JPEG2000Lossless, RLELossless)  # what codecs here make, too
 OFFERED = f'multipart/related; type="{OCTETS}" or image/jls, image/jp2, image/dicom-rle'
+_NEEDED = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PhotometricInterpretation")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -92,22 +94,37 @@ def frames_of(dataset: FileDataset) -> list[bytes]:
     """Return the frames of an image, as its transfer syntax has them; none if it has no pixels.
 
     Of images of one bit each frame begins with a byte of its own (8.7.3.3.1).
+
+    Raises
+    ------
+    CannotTranscode
+        If the pixels are not as many as the image says.
     """
     data = next((dataset[key].value for key in _PIXELS if key in dataset), None)
-    if not data:
+    if not data or not all(keyword in dataset for keyword in _NEEDED):
         return []
     count = int(dataset.get("NumberOfFrames") or 1)
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        offsets = None
-        if "ExtendedOffsetTable" in dataset:
-            offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
-        return list(generate_frames(data, number_of_frames=count, extended_offsets=offsets))
+        return _fragments(dataset, count)
     bits = _bits(dataset)
+    if len(data) * 8 < bits * count:
+        raise CannotTranscode(f"{len(data)} bytes of pixels are too few for {count} frames")
     if bits % 8:
         each = np.unpackbits(np.frombuffer(data, "u1"), bitorder="little")[: bits * count]
         return [np.packbits(one, bitorder="little").tobytes() for one in each.reshape(count, bits)]
     size = bits // 8
     return [data[start : start + size] for start in range(0, size * count, size)]
+
+
+def _fragments(dataset: FileDataset, count: int) -> list[bytes]:
+    offsets = None
+    if "ExtendedOffsetTable" in dataset:
+        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+    try:
+        found = generate_frames(dataset.PixelData, number_of_frames=count, extended_offsets=offsets)
+        return list(found)
+    except ValueError as error:
+        raise CannotTranscode(f"the frames cannot be told apart: {error}") from error
 
 
 def _bits(dataset: Dataset) -> int:

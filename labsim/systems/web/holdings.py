@@ -21,7 +21,7 @@ from labsim.systems.pacs.entities import Entity
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import UNIQUE_KEYS, Index, Instance
 from labsim.systems.pacs.sending import CannotSend, Sending
-from labsim.systems.pacs.transcoding import CannotTranscode, encoded_as
+from labsim.systems.pacs.transcoding import CannotTranscode, candidates, encoded_as
 from labsim.wire.charset import UNICODE, readable
 
 AS_STORED = "*"
@@ -169,6 +169,9 @@ class Holdings:
         self._auditing.taken(caller, sop_uids, outcome, problem)
 
     def _file(self, instance: Instance, target: UID) -> tuple[UID, bytes]:
+        stored = UID(instance.transfer_syntax)
+        if not candidates(stored, [target]):
+            raise CannotTranscode(f"{stored.name} to {target.name}: no codec here writes it")
         accepted = [build_context(instance.sop_class, target)]
         outgoing = self._sending.outgoing(instance, _CALLER, accepted)
         meta = create_file_meta(

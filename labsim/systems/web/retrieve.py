@@ -111,15 +111,15 @@ class Retrieve(WebHandler):
             while (piece := await self.in_thread(next, pieces, None)) is not None:
                 self.write(piece)
                 await self.flush()
-        except (LabError, StreamClosedError) as error:
+        except Exception as error:  # whatever it is, half an answer must not look like a whole
             gone = isinstance(error, StreamClosedError)
             self.problem = "the caller hung up" if gone else str(error)
             await self._tell()
-            if self._headers_written:
-                self.detach().close()
-                self.on_finish()
-                return
-            raise _as_answer(error) from error
+            if not self._headers_written:
+                raise _as_answer(error) from error
+            self.detach().close()
+            self.on_finish()
+            return
         await self._tell()
         self.finish(end)
 
@@ -136,8 +136,7 @@ class Retrieve(WebHandler):
         await self.in_thread(self.holdings.taken, self.holder, host, uids, self.problem)
 
 
-def _as_answer(error: Exception) -> HttpError:
-    if isinstance(error, HttpError):
+def _as_answer(error: Exception) -> Exception:
+    if isinstance(error, HttpError) or not isinstance(error, LabError):
         return error
-    what = error.what if isinstance(error, LabError) else str(error)
-    return HttpError(406 if isinstance(error, CannotTranscode) else 500, what)
+    return HttpError(406 if isinstance(error, CannotTranscode) else 500, error.what)

@@ -17,12 +17,14 @@ from labsim.systems.web.holdings import AS_STORED, DEFAULT
 from labsim.systems.web.media_types import MediaRange
 from labsim.systems.web.metadata import Metadata
 from labsim.systems.web.multipart_writing import Part
+from labsim.systems.web.rendered import Rendered, Thumbnail
 from labsim.systems.web.retrieve import Retrieve
 
 DICOM = "application/dicom"
 STUDY = "/studies/([^/]+)"
 SERIES = STUDY + "/series/([^/]+)"
 INSTANCE = SERIES + "/instances/([^/]+)"
+FRAMES = INSTANCE + "/frames/([^/]+)"
 _OFFERED = (
     f'multipart/related; type="{DICOM}", with transfer-syntax=* for as it is stored'
     f", or {DICOM} for a single instance"
@@ -91,6 +93,8 @@ def routes(base: str, **named: Any) -> list[tuple[str, type[WebHandler], dict[st
         **{f"{level}/metadata": Metadata for level in levels},
         **{f"{level}/bulkdata": BulkData for level in levels},
         f"{INSTANCE}/bulkdata/(.+)": BulkData,
-        f"{INSTANCE}/frames/([^/]+)": Frames,
+        FRAMES: Frames,
+        **{f"{level}/rendered": Rendered for level in (*levels, FRAMES)},
+        **{f"{level}/thumbnail": Thumbnail for level in (*levels, FRAMES)},
     }
     return [(base + path, handler, {"base": base, **named}) for path, handler in paths.items()]

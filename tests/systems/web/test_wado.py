@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from io import BytesIO
 from typing import Any
 
@@ -17,12 +18,14 @@ from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
     JPEGLSLossless,
 )
 from pynetdicom import build_role, evt
 from pynetdicom.association import Association
 
 from labsim import Hospital
+from labsim.clock import ManualClock
 from labsim.ids import make_uid
 from labsim.sop_classes import STUDY_ROOT_GET
 
@@ -175,7 +178,16 @@ def test_one_instance_may_come_without_parts(archive: Hospital, store: Store, ge
         assert get(archive, path, "application/dicom").status_code == 406
 
 
-@pytest.mark.parametrize("accept", ["text/html", 'multipart/related; type="application/zip"'])
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/html",
+        'multipart/related; type="application/zip"',
+        'multipart/related; type="application/dicom"; transfer-syntax=abc',
+        'multipart/related; type="application/dicom"; transfer-syntax=1.2.3',
+        'multipart/related; type="application/dicom"; q=0',
+    ],
+)
 def test_what_is_not_acceptable_says_what_there_is(
     archive: Hospital, store: Store, get: Get, accept: str
 ) -> None:
@@ -183,6 +195,15 @@ def test_what_is_not_acceptable_says_what_there_is(
     answer = get(archive, PATHS[0], accept)
     assert answer.status_code == 406
     assert 'multipart/related; type="application/dicom"' in answer.text
+
+
+def test_what_no_codec_here_makes_is_not_acceptable(
+    archive: Hospital, store: Store, get: Get
+) -> None:
+    store(archive, 1)
+    accept = f'multipart/related; type="application/dicom"; transfer-syntax={JPEGBaseline8Bit}'
+    answer = get(archive, PATHS[0], accept)
+    assert (answer.status_code, "JPEG Baseline" in answer.text) == (406, True)
 
 
 def test_what_is_not_there_is_not_found(archive: Hospital, store: Store, get: Get) -> None:
@@ -231,3 +252,53 @@ def test_an_answer_that_breaks_off_is_not_taken_for_whole(
     event = archive.journal.wait_for(lambda e: e.transaction == "RAD-107", timeout=5)
     assert event is not None
     assert "cannot be read" in event.summary
+
+
+def test_who_hangs_up_is_sent_no_more(archive: Hospital, store: Store) -> None:
+    pixels = np.zeros((1024, 1024), "<u2").tobytes()
+    store(archive, 1, 12, Rows=1024, Columns=1024, PixelData=pixels)
+    headers = {"Authorization": f"Bearer {archive.pacs.tokens.issue('viewer')}"}
+    place = next(e for e in archive.endpoints() if (e.system, e.protocol) == ("pacs", "dicomweb"))
+    url = f"http://{place.local.host}:{place.local.port}/dicom-web{PATHS[0]}"
+    with httpx.stream("GET", url, headers=headers, trust_env=False) as answer:
+        assert len(next(answer.iter_raw())) < 2 * 1024 * 1024
+    event = archive.journal.wait_for(lambda e: e.transaction == "RAD-107", timeout=5)
+    assert event is not None
+    assert "hung up" in event.summary
+
+
+def test_what_was_put_away_comes_back(
+    archive: Hospital, clock: ManualClock, store: Store, browse: Browse
+) -> None:
+    sent = {image.SOPInstanceUID: image for image in store(archive, 1)}
+    archive.pacs.storage.configure(idle_days=1)
+    clock.advance(timedelta(days=2))
+    archive.pacs.storage.run()
+    states = "SELECT availability FROM instances"
+    assert {row[0] for row in archive.pacs.sql(states)} == {"NEARLINE"}
+    with browse(archive) as client:
+        got = client.retrieve_study(STUDY)
+    assert {image.SOPInstanceUID: image.PixelData for image in got} == {
+        uid: image.PixelData for uid, image in sent.items()
+    }
+    assert {row[0] for row in archive.pacs.sql(states)} == {"ONLINE"}
+
+
+def test_what_is_taken_is_in_the_audit_trail_and_the_archive_gives_it_too(
+    image: Image, dial: Dial, get: Get, browse: Browse
+) -> None:
+    with Hospital(seed=7, site="community") as hospital:
+        stored = picture(image, 1, 0)
+        for system in ("pacs", "archive"):
+            with dial(hospital, system, CTImageStorage) as association:
+                assert association.send_c_store(stored).Status == 0x0000
+        with browse(hospital, "archive") as client:
+            (got,) = client.retrieve_study(STUDY)
+        assert got.PixelData == stored.PixelData
+        assert get(hospital, f"{image_path()}/rendered").status_code == 200
+        for source, holder in (("archive", "browser"), ("pacs", "viewer")):
+            getattr(hospital, source).trail.resend()
+            (row,) = hospital.audit.search(event="110104", user=holder, source=source)
+            message = hospital.audit.message(row[0])
+            assert STUDY in message.xml
+            assert 'EventActionCode="R"' in message.xml

@@ -82,11 +82,11 @@ def test_metadata_is_all_of_the_instances_but_their_pixels(
 
 
 def test_text_of_any_character_set_comes_as_unicode(
-    archive: Hospital, image: Image, keep: Keep, get: Get
+    clinic: Hospital, image: Image, keep: Keep, get: Get
 ) -> None:
     person = "Yamada^Tarou=山田^太郎"
-    path = keep(archive, image(SpecificCharacterSet=r"\ISO 2022 IR 87", PatientName=person))
-    (described,) = get(archive, f"{path}/metadata", "application/dicom+json").json()
+    path = keep(clinic, image(SpecificCharacterSet=r"\ISO 2022 IR 87", PatientName=person))
+    (described,) = get(clinic, f"{path}/metadata", "application/dicom+json").json()
     assert described["00100010"]["Value"] == [
         {"Alphabetic": "Yamada^Tarou", "Ideographic": "山田^太郎"}
     ]
@@ -94,27 +94,27 @@ def test_text_of_any_character_set_comes_as_unicode(
 
 
 def test_values_of_implicit_vr_have_the_vr_that_is_meant(
-    archive: Hospital, image: Image, keep: Keep, get: Get
+    clinic: Hospital, image: Image, keep: Keep, get: Get
 ) -> None:
     made = image(ImplicitVRLittleEndian, SmallestImagePixelValue=1)
-    (described,) = get(archive, f"{keep(archive, made)}/metadata").json()
+    (described,) = get(clinic, f"{keep(clinic, made)}/metadata").json()
     assert described["00280106"] == {"vr": "US", "Value": [1]}
     assert described["7FE00010"]["vr"] == "OW"
 
 
 def test_a_value_that_is_not_what_it_says_is_left_out_and_told(
-    archive: Hospital, image: Image, keep: Keep, get: Get
+    clinic: Hospital, image: Image, keep: Keep, get: Get
 ) -> None:
     made = image()
     made[0x00180050] = RawDataElement(Tag(0x00180050), "DS", 4, b"1,5 ", 0, False, True)
-    path = keep(archive, made)
-    (described,) = get(archive, f"{path}/metadata").json()
+    path = keep(clinic, made)
+    (described,) = get(clinic, f"{path}/metadata").json()
     assert "00180050" not in described
     assert described["00100020"]["Value"] == [made.PatientID]
-    told = archive.journal.wait_for(lambda e: "left out" in e.summary, timeout=5)
+    told = clinic.journal.wait_for(lambda e: "left out" in e.summary, timeout=5)
     assert told is not None
     assert "(0018,0050)" in told.summary
-    assert get(archive, f"{path}/bulkdata").status_code == 200
+    assert get(clinic, f"{path}/bulkdata").status_code == 200
 
 
 def test_metadata_is_json_only(archive: Hospital, store: Store, get: Get) -> None:
@@ -131,7 +131,7 @@ def test_metadata_is_json_only(archive: Hospital, store: Store, get: Get) -> Non
 
 
 def test_the_address_in_metadata_leads_to_the_value(
-    archive: Hospital, image: Image, keep: Keep, browse: Browse
+    clinic: Hospital, image: Image, keep: Keep, browse: Browse
 ) -> None:
     icon = Dataset()
     icon.Rows = icon.Columns = 64
@@ -142,8 +142,8 @@ def test_the_address_in_metadata_leads_to_the_value(
     made = image(IconImageSequence=Sequence([icon]))
     made.add_new(0x00111001, "OB", bytes(1026))
     made.add_new(0x00111002, "OB", b"\x01\x02")
-    keep(archive, made)
-    with browse(archive) as client:
+    keep(clinic, made)
+    with browse(clinic) as client:
         described = client.retrieve_instance_metadata(*uids_of(made))
         (inner,) = described["00880200"]["Value"]
         wanted = {
@@ -186,11 +186,11 @@ def test_bulk_data_may_come_without_parts(archive: Hospital, store: Store, get: 
     ids=lambda syntax: syntax.name,
 )
 def test_frames_come_uncompressed_however_they_are_stored(
-    archive: Hospital, image: Image, keep: Keep, browse: Browse, syntax: UID
+    clinic: Hospital, image: Image, keep: Keep, browse: Browse, syntax: UID
 ) -> None:
     made, pixels = cine(image, syntax)
-    keep(archive, made)
-    with browse(archive) as client:
+    keep(clinic, made)
+    with browse(clinic) as client:
         frames = client.retrieve_instance_frames(
             *uids_of(made), [3, 1], media_types=("application/octet-stream",)
         )
@@ -210,11 +210,11 @@ def test_frames_come_uncompressed_however_they_are_stored(
     ],
 )
 def test_frames_come_compressed_when_asked_for(
-    archive: Hospital, image: Image, keep: Keep, browse: Browse, kind: str, syntax: UID
+    clinic: Hospital, image: Image, keep: Keep, browse: Browse, kind: str, syntax: UID
 ) -> None:
     made, pixels = cine(image)
-    keep(archive, made)
-    with browse(archive) as client:
+    keep(clinic, made)
+    with browse(clinic) as client:
         (frame,) = client.retrieve_instance_frames(
             *uids_of(made), [2], media_types=((kind, str(syntax)),)
         )
@@ -227,33 +227,33 @@ def test_frames_come_compressed_when_asked_for(
 
 
 def test_what_is_stored_compressed_can_be_had_as_it_is(
-    archive: Hospital, keep: Keep, get: Get, parts_of: Parts
+    clinic: Hospital, keep: Keep, get: Get, parts_of: Parts
 ) -> None:
     stored = dcmread(get_testdata_file("SC_rgb_jpeg_dcmtk.dcm"))
-    path = keep(archive, stored)
+    path = keep(clinic, stored)
     assert stored.file_meta.TransferSyntaxUID == JPEGBaseline8Bit
     for accept in (
         'multipart/related; type="image/jpeg"',
         'multipart/related; type="image/*"',
         'multipart/related; type="*/*"; transfer-syntax=*',
     ):
-        (part,) = parts_of(get(archive, f"{path}/frames/1", accept))
+        (part,) = parts_of(get(clinic, f"{path}/frames/1", accept))
         assert part["Content-Type"] == f"image/jpeg; transfer-syntax={JPEGBaseline8Bit}"
         jpeg = part.get_payload(decode=True)
         assert jpeg[:3] == b"\xff\xd8\xff"
         assert jpeg in stored.PixelData
-    (part,) = parts_of(get(archive, f"{path}/frames/1"))
+    (part,) = parts_of(get(clinic, f"{path}/frames/1"))
     assert len(part.get_payload(decode=True)) == 3 * stored.Rows * stored.Columns
 
 
 def test_frames_of_one_bit_begin_with_a_byte_of_their_own(
-    archive: Hospital, image: Image, keep: Keep, get: Get, parts_of: Parts
+    clinic: Hospital, image: Image, keep: Keep, get: Get, parts_of: Parts
 ) -> None:
     made = image(Rows=3, Columns=3, NumberOfFrames=2, BitsAllocated=1, BitsStored=1, HighBit=0)
     bits = np.array([1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 1, 1, 0, 1, 0, 1, 1, 0], "u1")
     data = np.packbits(bits, bitorder="little").tobytes()
     made.add_new("PixelData", "OB", data + b"\0" * (len(data) % 2))
-    _, part = parts_of(get(archive, f"{keep(archive, made)}/frames/1,2"))
+    _, part = parts_of(get(clinic, f"{keep(clinic, made)}/frames/1,2"))
     second = np.unpackbits(np.frombuffer(part.get_payload(decode=True), "u1"), bitorder="little")
     assert (len(second), list(second[:9])) == (16, list(bits[9:]))
 
@@ -271,19 +271,19 @@ def test_frames_of_one_bit_begin_with_a_byte_of_their_own(
     ],
 )
 def test_frames_that_are_not_there_are_refused(
-    archive: Hospital, image: Image, keep: Keep, get: Get, frames: str, status: int
+    clinic: Hospital, image: Image, keep: Keep, get: Get, frames: str, status: int
 ) -> None:
     made, _ = cine(image)
-    assert get(archive, f"{keep(archive, made)}/frames/{frames}").status_code == status
+    assert get(clinic, f"{keep(clinic, made)}/frames/{frames}").status_code == status
 
 
 def test_frames_come_in_no_other_way_than_is_said(
-    archive: Hospital, image: Image, keep: Keep, get: Get
+    clinic: Hospital, image: Image, keep: Keep, get: Get
 ) -> None:
     made, pixels = cine(image)
-    path = keep(archive, made)
-    one = get(archive, f"{path}/frames/2", "application/octet-stream")
+    path = keep(clinic, made)
+    one = get(clinic, f"{path}/frames/2", "application/octet-stream")
     assert one.content == pixels[1].tobytes()
-    assert get(archive, f"{path}/frames/1,2", "application/octet-stream").status_code == 406
-    refused = get(archive, f"{path}/frames/1", 'multipart/related; type="image/jpeg"')
+    assert get(clinic, f"{path}/frames/1,2", "application/octet-stream").status_code == 406
+    refused = get(clinic, f"{path}/frames/1", 'multipart/related; type="image/jpeg"')
     assert (refused.status_code, "image/jls" in refused.text) == (406, True)
