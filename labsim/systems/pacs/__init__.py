@@ -54,6 +54,7 @@ from labsim.systems.pacs.storing import Storing
 from labsim.systems.pacs.visibility import Visibility
 from labsim.systems.records import Patient
 from labsim.systems.web import service as web
+from labsim.systems.web import stow
 from labsim.table import Table
 from labsim.wire.dimse import Call, DicomNode, Rejection, Service, instance_of
 from labsim.wire.hl7 import Message
@@ -137,9 +138,9 @@ class Pacs(Operated, Stewardship):
         self._reconciling = Reconciling(self, self._corrections, self._storing)
         self.operate(site, own, *parts, self._storing, self._queue, self.visibility.index)
         seen = partial(self.visibility.database, "")
-        self.web = web.DicomWeb(
-            *(self, self.trail, seen, own.ae_title), self._storing, self.auditing
-        )
+        watching = (self.auditing, self.access)
+        self.web = web.DicomWeb(self, self.trail, seen, own.ae_title, *watching)
+        self.web.offer(stow.routes, storing=self._storing, auditing=self.auditing)
         self.tokens = self.web.tokens
         for guarded in (self.routes, self.prefetch, self.qc, self.visibility):
             guarded.access = self.access
