@@ -88,6 +88,22 @@ class DimseFailed(LabError):
         self.status = status
 
 
+class HttpFailed(LabError):
+    """An HTTP request was answered with an error status.
+
+    Parameters
+    ----------
+    what, next_step : str
+        As in `LabError`.
+    status : int
+        The status of the answer, 400 to 599.
+    """
+
+    def __init__(self, what: str, next_step: str = "", *, status: int) -> None:
+        super().__init__(what, next_step)
+        self.status = status
+
+
 class Hl7Error(LabError):
     """An HL7 message that cannot be read or must not be processed.
 

@@ -34,6 +34,7 @@ from labsim.sop_classes import (
 from labsim.systems.facility import Endpoint
 from labsim.systems.worklist import worklist_keys
 from labsim.table import Table
+from labsim.web_tools import WebTools
 from labsim.wire.dimse import TIMEOUT, DicomNode, Peer
 from labsim.wire.network import Network
 from labsim.wire.status import describe_status
@@ -74,7 +75,7 @@ class Import:
         return self.table()._repr_html_()
 
 
-class Tools:
+class Tools(WebTools):
     """What you do from your own desk.
 
     Parameters
@@ -99,11 +100,11 @@ class Tools:
         network: Network,
         endpoints: Callable[[], Sequence[Endpoint]],
     ) -> None:
+        super().__init__(journal, network, endpoints)
         self.ae_title = ae_title
         self.local_port = local_port
         self._journal = journal
         self._network = network
-        self._endpoints = endpoints
 
     def echoscu(
         self, system: str, *, calling: str = "", called: str = "", tls: bool = False

@@ -16,10 +16,20 @@ FACTS = {"clock", "database", "errors", "ids", "ihe", "journal", "sop_classes", 
 FACTS |= {"transcript"}
 # What else lies directly in labsim; the name without a room is labsim/__init__.py.
 _ROOMS = dict.fromkeys(
-    ("building", "capture", "day", "exam", "hospital", "recovery", "state_folder", "tools"),
+    (
+        "building",
+        "capture",
+        "day",
+        "exam",
+        "hospital",
+        "recovery",
+        "state_folder",
+        "tools",
+        "web_tools",
+    ),
     "house",
 )
-_ROOMS |= {"channels": "site"}
+_ROOMS |= {"channels": "site", "web_tools": "house"}
 _ROOMS |= {"": "front door", "__main__": "command line"}
 # The rooms, and below each the rooms that it may look into, beside itself.
 _SYSTEMS = {"facts", "site", "wire", "imaging", "media", "deid"}

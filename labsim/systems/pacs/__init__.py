@@ -64,7 +64,7 @@ from labsim.systems.pacs.visibility import Visibility
 from labsim.systems.records import Patient
 from labsim.systems.secured import serve_by_tls
 from labsim.systems.web import service as web
-from labsim.systems.web import wado
+from labsim.systems.web import stow, wado
 from labsim.systems.web.holdings import Holdings
 from labsim.table import Table
 from labsim.wire.dimse import Call, DicomNode, Rejection, Service, instance_of
@@ -149,13 +149,13 @@ class Pacs(Operated, Stewardship):
         self._reconciling = Reconciling(self, self._corrections, self._storing)
         self.operate(site, own, *parts, self._storing, self._queue, self.visibility.index)
         seen = partial(self.visibility.database, "")
-        self.web = web.DicomWeb(
-            *(self, self.trail, seen, own.ae_title), self._storing, self.auditing
-        )
+        watching = (self.auditing, self.access)
+        self.web = web.DicomWeb(self, self.trail, seen, own.ae_title, *watching)
         self.tokens = self.web.tokens
         shown = self.visibility.index("")
         holdings = (self, shown, self._files, sending, self.storage.fetched, self.auditing)
         self.web.offer(wado.routes, holdings=Holdings(*holdings))
+        self.web.offer(stow.routes, storing=self._storing, auditing=self.auditing)
         self._hl7.refused = self.replication.refused = self.trail.not_authenticated
         for guarded in (self.routes, self.prefetch, self.qc, self.visibility):
             guarded.access = self.access

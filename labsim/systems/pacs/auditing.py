@@ -18,6 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.dsutils import decode
 from pynetdicom.status import code_to_category
 
+from labsim.sop_classes import STUDY_ROOT_FIND
 from labsim.systems.audit import message as parts
 from labsim.systems.audit.message import Participant, Subject
 from labsim.systems.audit.trail import MINOR_FAILURE, SUCCESS, AuditTrail, Study
@@ -179,14 +180,14 @@ class Auditing:
     # Storing
 
     def stored_over_web(
-        self, holder: str, host: str, stored: Sequence[str], refused: Sequence[tuple[Dataset, int]]
+        self, who: Participant, stored: Sequence[str], refused: Sequence[tuple[Dataset, int]]
     ) -> None:
         """Report what a request of STOW-RS has stored, and what not (PS3.15 A.5.3.7).
 
         Parameters
         ----------
-        holder, host : str
-            Whose token it was, and where the request came from.
+        who : Participant
+            Whose token it was.
         stored : sequence of str
             SOP Instance UIDs.
         refused : sequence of (Dataset, int)
@@ -194,13 +195,25 @@ class Auditing:
         """
         if not self._trail.kept:
             return
-        who = [
-            Participant(holder, "", holder, requestor=True, role=parts.SOURCE, host=host),
-            self._trail.itself(role=parts.DESTINATION),
-        ]
-        told = [_refusal(header, text_of(header.get("SOPClassUID")), s) for header, s in refused]
-        self._transferred(
-            who, stored, [each for n, each in enumerate(told) if each not in told[:n]]
+        told: list[tuple[Study, Patient, str]] = []
+        for header, status in refused:
+            each = _refusal(header, text_of(header.get("SOPClassUID")), status)
+            if len(told) < _CHUNK and each not in told:
+                told.append(each)
+        self._transferred([who, self._trail.itself(role=parts.DESTINATION)], stored, told)
+
+    def searched(self, who: Participant, url: str) -> None:
+        """Report a search over the web (PS3.15 A.5.3.10); the query is its URL."""
+        # It searches what this class does, and the schema wants a class.
+        subject = Subject(
+            STUDY_ROOT_FIND,
+            parts.SOP_CLASS_UID,
+            name=UID(STUDY_ROOT_FIND).name,
+            query=url.encode(),
+            detail={"Service": b"QIDO-RS"},
+        )
+        self._trail.record(
+            "110112", "E", [who, self._trail.itself(role=parts.DESTINATION)], [subject]
         )
 
     def _transferred(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from labsim.systems.audit.message import SOURCE, Participant
 from labsim.systems.facility import System
 from labsim.systems.web.tokens import InvalidToken, Tokens
 from labsim.wire.http import Handler, HttpError, HttpNode
@@ -45,6 +46,8 @@ class WebHandler(Handler):
         Right by HTTP method; GET needs ``"read"``, all others ``"write"``.
     holder : str
         Name of the token.
+    authority : str
+        Host and port by which the caller reached this interface.
     """
 
     needs = {"GET": "read", "HEAD": "read"}  # noqa: RUF012  (a subclass may replace it)
@@ -59,15 +62,21 @@ class WebHandler(Handler):
     async def prepare(self) -> None:
         """Refuse who has no valid token (401), or not the right (403), as RFC 6750 3.1 says."""
         super().prepare()
+        self.authority = self._authority_asked()
         await self.in_thread(self._allow_origin)
         if self.request.method == "OPTIONS":
             return  # a browser sends no token with a preflight
         right = self.needs.get(self.request.method or "", "write")
         await self.in_thread(self._admit, right)
 
+    def source(self) -> Participant:
+        """Return who holds the token, and has asked or sent, for the audit trail."""
+        host = self.caller.partition(":")[0]
+        return Participant(self.holder, requestor=True, role=SOURCE, host=host)
+
     def url(self, *path: str) -> str:
         """Return the address of something at this interface, as the caller named its host."""
-        base = f"{self.request.protocol}://{self.request.host}"
+        base = f"{self.request.protocol}://{self.authority}"
         return "/".join((base + self.gate.base, *path))
 
     def options(self, *path: str) -> None:
@@ -75,6 +84,14 @@ class WebHandler(Handler):
         self.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
         self.set_header("Access-Control-Allow-Headers", "Authorization, Accept, Content-Type")
         self.set_status(204)
+
+    def _authority_asked(self) -> str:
+        host = self.request.host
+        if ":" in host.rpartition("]")[2]:
+            return host
+        # Some clients leave the port out; what is named without it could not be reached.
+        stream = self.request.connection.stream  # type: ignore[union-attr]
+        return f"{host}:{stream.socket.getsockname()[1]}"
 
     def _allow_origin(self) -> None:
         origin = self.request.headers.get("Origin", "")

@@ -18,6 +18,8 @@ from pydicom.dataset import Dataset
 from labsim.database import Database
 from labsim.errors import LabError
 from labsim.ids import is_uid
+from labsim.systems.pacs.auditing import Auditing
+from labsim.systems.pacs.hierarchy import LEVELS
 from labsim.systems.pacs.query import KEYWORDS, answers
 from labsim.systems.web.handler import WebHandler
 from labsim.wire.http import HttpError
@@ -36,13 +38,19 @@ class Search(WebHandler):
     """Answers a search for studies, series or instances."""
 
     def initialize(  # type: ignore[override]
-        self, level: str, database: Callable[[], Database], title: str, **rest: Any
+        self,
+        level: str,
+        database: Callable[[], Database],
+        title: str,
+        auditing: Auditing,
+        **rest: Any,
     ) -> None:
         """Take what the route says."""
         super().initialize(**rest)
         self._level = level
         self._database = database
         self._title = title
+        self._auditing = auditing
 
     async def get(self, study_uid: str = "", series_uid: str = "") -> None:
         """Answer with what matches; 204 if nothing does (PS3.18 table 10.6.3-1)."""
@@ -56,6 +64,7 @@ class Search(WebHandler):
         first, count = self._whole("offset") or 0, self._whole("limit")
         last = None if count is None else first + count
         found = await self.in_thread(self._find, identifier, first, last)
+        await self.in_thread(self._auditing.searched, self.source(), self._asked())
         if self.get_query_argument("fuzzymatching", "") == "true":
             only = "The fuzzymatching parameter is not supported. Only literal matching is done."
             self.set_header("Warning", f'299 {self.request.host}: "{only}"')
@@ -78,7 +87,11 @@ class Search(WebHandler):
         for answer in found:
             answer.pop("QueryRetrieveLevel", None)
             answer.RetrieveAETitle = self._title
+            answer.RetrieveURL = self.url(*_path_of(answer, self._level))
             yield answer.to_json_dict()
+
+    def _asked(self) -> str:
+        return f"{self.request.protocol}://{self.authority}{self.request.uri}"
 
     def _require_json(self) -> None:
         accept = self.request.headers.get("Accept", "") or "*/*"
@@ -95,8 +108,7 @@ class Search(WebHandler):
         for name in self.request.query_arguments:
             values = self.get_query_arguments(name)
             if name == "includefield":
-                asked = [field for value in values for field in value.split(",")]
-                for keyword in (_keyword(field) for field in asked if field != "all"):
+                for keyword in self._included(values):
                     if keyword not in identifier:
                         identifier.add(_element(keyword, ""))
             elif name not in ("limit", "offset", "fuzzymatching"):
@@ -108,6 +120,15 @@ class Search(WebHandler):
                 identifier.add(_element(keyword, uid))
         return identifier
 
+    def _included(self, values: list[str]) -> Iterator[str]:
+        """Return what is asked for beyond what every answer has (PS3.18 8.3.4.3)."""
+        for field in (field for value in values for field in value.split(",")):
+            if field == "all":
+                for level in LEVELS[: LEVELS.index(self._level) + 1]:
+                    yield from KEYWORDS[level]
+            else:
+                yield _keyword(field)
+
     def _whole(self, name: str) -> int | None:
         given = self.get_query_argument(name, "")
         if not given:
@@ -115,6 +136,15 @@ class Search(WebHandler):
         if not given.isdecimal() or len(given) > 9:
             raise HttpError(400, f"{name} must be a whole number, not {given[:20]!r}.")
         return int(given)
+
+
+def _path_of(answer: Dataset, level: str) -> Iterator[str]:
+    """Return where something can be retrieved, below the base path."""
+    yield from ("studies", str(answer.StudyInstanceUID))
+    if level != "STUDY":
+        yield from ("series", str(answer.SeriesInstanceUID))
+    if level == "IMAGE":
+        yield from ("instances", str(answer.SOPInstanceUID))
 
 
 def _keyword(name: str) -> str:

@@ -10,9 +10,9 @@ from labsim.database import Database
 from labsim.errors import ConfigurationError
 from labsim.systems.audit.trail import MINOR_FAILURE, AuditTrail
 from labsim.systems.facility import System
+from labsim.systems.pacs.access import Access, needs
 from labsim.systems.pacs.auditing import Auditing
-from labsim.systems.pacs.storing import Storing
-from labsim.systems.web import qido, stow, tokens
+from labsim.systems.web import qido, tokens
 from labsim.systems.web.handler import Gate
 from labsim.systems.web.tokens import Tokens
 from labsim.wire.http import HttpNode, Route
@@ -35,10 +35,10 @@ class DicomWeb:
         Returns the index as outsiders see it.
     title : str
         AE title of the system.
-    storing : Storing
-        Takes in what is sent.
     auditing : Auditing
-        Hears of what is stored and searched.
+        Hears of searches.
+    access : Access
+        Who is at the console, and may configure it.
     """
 
     def __init__(
@@ -47,10 +47,11 @@ class DicomWeb:
         trail: AuditTrail,
         database: Callable[[], Database],
         title: str,
-        storing: Storing,
         auditing: Auditing,
+        access: Access,
     ) -> None:
-        self.tokens = Tokens(system)
+        self.tokens = Tokens(system, access)
+        self.access = access
         self._system = system
         self._trail = trail
         self._title = title
@@ -58,14 +59,13 @@ class DicomWeb:
         self._node = HttpNode(system.name, facility.journal, facility.network, facility.loop)
         self._node.refused = trail.not_authenticated
         self._gate = Gate(system, self.tokens, self._refused, self.origins, BASE)
-        self._routes: list[Route] = [
-            *stow.routes(BASE, gate=self._gate, storing=storing, auditing=auditing),
-            *qido.routes(BASE, gate=self._gate, database=database, title=title),
-        ]
+        self._routes: list[Route] = []
+        self.offer(qido.routes, database=database, title=title, auditing=auditing)
 
     def offer(self, routes: Callable[..., Sequence[Route]], **named: Any) -> None:
         """Offer more below the same base path, behind the same tokens; before `serve`."""
-        self._routes += routes(BASE, gate=self._gate, **named)
+        # What comes later is asked first: it may be for one method of a path only.
+        self._routes = [*routes(BASE, gate=self._gate, **named), *self._routes]
 
     def serve(self, place: Address) -> None:
         """Begin to listen."""
@@ -79,6 +79,7 @@ class DicomWeb:
         rows = self._system.db.rows("SELECT origin FROM web_origins ORDER BY origin")
         return [row["origin"] for row in rows]
 
+    @needs("configure")
     def allow_origins(self, *origins: str) -> None:
         """Say the pages of which web origins may call (CORS); at first none may.
 

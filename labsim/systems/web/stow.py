@@ -125,8 +125,7 @@ class Store(WebHandler):
             self.keys["study_uid"] = studies.pop()
         stored = [str(r.header.SOPInstanceUID) for r in receipts if r.status == 0x0000]
         refused = [(r.header, r.status) for r in receipts if r.status != 0x0000]
-        host = self.caller.partition(":")[0]
-        self._auditing.stored_over_web(self.holder, host, stored, refused)
+        self._auditing.stored_over_web(self.source(), stored, refused)
         return receipts
 
     def _receive(self, file: bytes, study_uid: str) -> Receipt:

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from labsim.errors import ConfigurationError, NotFound
 from labsim.systems.facility import System
+from labsim.systems.pacs.access import Access
 from labsim.table import Table
 
 RIGHTS = ("read", "write")
@@ -51,10 +52,14 @@ class Tokens:
     ----------
     system : System
         Its database has the table of `SCHEMA`.
+    access : Access, optional
+        Who is asking, and may configure it; anybody if left out, as at a
+        system without users.
     """
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, access: Access | None = None) -> None:
         self._system = system
+        self._access = access
 
     def issue(self, name: str, rights: Collection[str] = ("read",), hours: float = 8) -> str:
         """Make a token; it is shown this once, because only its hash is kept.
@@ -70,9 +75,12 @@ class Tokens:
 
         Raises
         ------
+        AccessDenied
+            If whoever is asking may not configure the system.
         ConfigurationError
             If there is no such right, or name or duration cannot be right.
         """
+        self._require("tokens.issue")
         wrong = set(rights) - set(RIGHTS)
         if isinstance(rights, str) or wrong or not rights:
             raise ConfigurationError(
@@ -102,9 +110,12 @@ class Tokens:
 
         Raises
         ------
+        AccessDenied
+            If whoever is asking may not configure the system.
         NotFound
             If none has that name.
         """
+        self._require("tokens.revoke")
         if not self._system.db.run("UPDATE web_tokens SET revoked = 1 WHERE name = ?", name):
             raise NotFound(f"No token is named {name!r}.", "See tokens.table().")
         self._system.note(f"token of {name} revoked")
@@ -122,6 +133,10 @@ class Tokens:
             for row in self._system.db.rows("SELECT * FROM web_tokens ORDER BY name")
         ]
         return Table(("name", "rights", "expires", "state"), rows, "Bearer tokens")
+
+    def _require(self, what: str) -> None:
+        if self._access is not None:
+            self._access.require("configure", what)
 
     def check(self, token: str) -> Token:
         """Return what a token stands for.

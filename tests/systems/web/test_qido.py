@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -11,8 +13,10 @@ from pydicom.dataset import Dataset, FileDataset
 
 from labsim import Hospital
 from labsim.clock import ManualClock
-from labsim.errors import ConfigurationError, NotFound
+from labsim.errors import AccessDenied, ConfigurationError, NotFound
 from labsim.ids import make_uid
+from labsim.systems.audit import AuditEntry
+from labsim.systems.audit.rules import problems_of
 
 Store = Callable[..., list[FileDataset]]
 
@@ -61,6 +65,23 @@ def test_wrong_tokens_cannot_be_issued(archive: Hospital) -> None:
         archive.pacs.tokens.revoke("nobody")
 
 
+def test_only_who_may_configure_the_archive_gives_tokens_and_allows_pages(
+    archive: Hospital,
+) -> None:
+    pacs = archive.pacs
+    pacs.tokens.issue("viewer")
+    with pacs.act_as("radiologist"):
+        for asked in (
+            lambda: pacs.tokens.issue("friend"),
+            lambda: pacs.tokens.revoke("viewer"),
+            lambda: pacs.web.allow_origins("http://viewer.example"),
+        ):
+            with pytest.raises(AccessDenied):
+                asked()
+    assert [row[:2] for row in pacs.tokens.table()] == [("viewer", "read")]
+    assert list(pacs.web.origins()) == []
+
+
 def test_only_pages_of_allowed_origins_may_read(archive: Hospital) -> None:
     archive.pacs.web.allow_origins("http://viewer.example")
     allowed = ask(archive, "/studies", method="OPTIONS", Origin="http://viewer.example")
@@ -90,6 +111,41 @@ def test_studies_series_and_instances_are_found(archive: Hospital, store: Store)
     assert len(ask(archive, "/instances", token).json()) == 4
     assert len(ask(archive, "/instances?limit=2&offset=3", token).json()) == 1
     assert archive.journal.wait_for(lambda e: e.transaction == "RAD-129", timeout=5)
+
+
+def test_every_answer_says_where_it_can_be_retrieved(archive: Hospital, store: Store) -> None:
+    image, _ = store(archive, 1)
+    token = archive.pacs.tokens.issue("viewer")
+    place = next(e for e in archive.endpoints() if (e.system, e.protocol) == ("pacs", "dicomweb"))
+    study = f"http://127.0.0.1:{place.local.port}/dicom-web/studies/{image.StudyInstanceUID}"
+    series = f"{study}/series/{image.SeriesInstanceUID}"
+    wanted = {
+        "/studies": study,
+        "/series": series,
+        "/instances?InstanceNumber=1": f"{series}/instances/{image.SOPInstanceUID}",
+    }
+    for path, where in wanted.items():
+        (found,) = map(Dataset.from_json, ask(archive, path, token).json())
+        assert found.RetrieveURL == where
+    (found,) = map(Dataset.from_json, ask(archive, "/studies", token, Host="pacs:8080").json())
+    assert found.RetrieveURL == f"http://pacs:8080/dicom-web/studies/{image.StudyInstanceUID}"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "includefield=StudyDescription,PatientAge&includefield=00081030,BodyPartExamined",
+        "includefield=all",
+    ],
+)
+def test_more_is_told_if_it_is_asked_for(archive: Hospital, store: Store, asked: str) -> None:
+    store(archive, 1, StudyDescription="CT thorax")
+    token = archive.pacs.tokens.issue("viewer")
+    (plain,) = map(Dataset.from_json, ask(archive, "/series", token).json())
+    (more,) = map(Dataset.from_json, ask(archive, f"/series?{asked}", token).json())
+    assert ("StudyDescription" in plain, more.StudyDescription) == (False, "CT thorax")
+    assert ("NumberOfPatientRelatedStudies" in more) == (asked == "includefield=all")
+    assert more.SeriesInstanceUID == plain.SeriesInstanceUID
 
 
 @pytest.mark.parametrize(
@@ -148,3 +204,25 @@ def test_the_archive_is_searched_with_tokens_of_its_own() -> None:
             headers = {"Authorization": f"Bearer {holder.tokens.issue('viewer')}"}
             statuses.append(httpx.get(url, headers=headers, trust_env=False).status_code)
         assert statuses == [401, 204]
+
+
+def test_searches_and_refusals_are_audited() -> None:
+    with Hospital(seed=7, site="community") as running:
+        token = running.pacs.tokens.issue("viewer")
+        ask(running, "/studies?PatientName=Silva*", token)
+        ask(running, "/studies?Colour=red", token)  # was not understood, so nothing was searched
+        ask(running, "/studies", "guessed")
+        running.pacs.trail.resend()
+        (query,) = audited(running, "110112")
+        (alert,) = audited(running, "Node Authentication")
+    assert 'UserID="viewer"' in query.xml
+    asked = re.search("<ParticipantObjectQuery>(.*)</ParticipantObjectQuery>", query.xml)
+    assert asked is not None
+    assert base64.b64decode(asked[1]).endswith(b"/dicom-web/studies?PatientName=Silva*")
+    assert "The token is unknown." in alert.xml
+    assert [problems_of(message.xml) for message in (query, alert)] == [[], []]
+
+
+def audited(hospital: Hospital, event: str) -> list[AuditEntry]:
+    found = hospital.audit.search(event=event, source="pacs")
+    return [hospital.audit.message(row[0]) for row in found]

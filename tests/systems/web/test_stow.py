@@ -17,6 +17,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, MediaStorageDirectorySto
 from pynetdicom.dsutils import encode
 
 from labsim import Hospital
+from labsim.systems.audit.rules import problems_of
 from labsim.systems.web import stow as stow_module
 
 Image = Callable[..., FileDataset]
@@ -401,7 +402,9 @@ def test_what_was_stored_and_what_was_not_is_audited_with_the_holder_of_the_toke
     community.pacs.trail.resend()
     told = {}
     for row in community.audit.search(event="110104"):
-        message = ET.fromstring(community.audit.message(row[0]).xml)
+        xml = community.audit.message(row[0]).xml
+        assert problems_of(xml) == []
+        message = ET.fromstring(xml)
         identification = message.find("EventIdentification")
         assert identification is not None
         for each in message.findall("ParticipantObjectIdentification"):
