@@ -1,7 +1,8 @@
 """The IHE Radiology transactions that the hospital's messages belong to.
 
 Names and numbers from IHE RAD TF-2 and TF-3 (final text) and, for RAD-128,
-from the supplement Results Distribution (RD).
+from the supplement Results Distribution (RD); RAD-80 to RAD-88 from AI Workflow
+for Imaging (AIW-I).
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ NAMES: Mapping[str, str] = {
     "RAD-14": "Query Images",
     "RAD-16": "Retrieve Images",
     "RAD-25": "Report Issuing",
+    "RAD-80": "Create UPS Workitem",
+    "RAD-81": "Query UPS Workitems",
+    "RAD-82": "Claim UPS Workitem",
+    "RAD-83": "Get UPS Workitem",
+    "RAD-84": "Update UPS Workitem",
+    "RAD-85": "Complete UPS Workitem",
+    "RAD-86": "Manage UPS Subscription",
+    "RAD-88": "Request UPS Cancelation",
     "RAD-128": "Send Imaging Result",
     "RAD-129": "QIDO-RS Query",
 }

@@ -93,6 +93,7 @@ class AiSite(_Part):
 
     host: Name
     dicom_port: Port
+    http_port: Port = 8080
     ae_title: AeTitle
     archive: Literal["pacs"]
 

@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from labsim.database import Database
-from labsim.errors import ConfigurationError
 from labsim.systems.audit.trail import MINOR_FAILURE, AuditTrail
 from labsim.systems.facility import System
-from labsim.systems.web import qido, tokens
+from labsim.systems.web import origins, qido, tokens
 from labsim.systems.web.handler import Gate
+from labsim.systems.web.origins import Origins
 from labsim.systems.web.tokens import Tokens
 from labsim.wire.http import HttpNode
 from labsim.wire.network import Address
 
 BASE = "/dicom-web"
-SCHEMA = tokens.SCHEMA + "CREATE TABLE IF NOT EXISTS web_origins (origin TEXT PRIMARY KEY);\n"
+SCHEMA = tokens.SCHEMA + origins.SCHEMA
 
 
 class DicomWeb:
@@ -38,6 +38,7 @@ class DicomWeb:
         self, system: System, trail: AuditTrail, database: Callable[[], Database], title: str
     ) -> None:
         self.tokens = Tokens(system)
+        self._origins = Origins(system)
         self._system = system
         self._trail = trail
         self._title = title
@@ -54,8 +55,7 @@ class DicomWeb:
 
     def origins(self) -> Sequence[str]:
         """Return the web origins whose pages may call."""
-        rows = self._system.db.rows("SELECT origin FROM web_origins ORDER BY origin")
-        return [row["origin"] for row in rows]
+        return self._origins.all()
 
     def allow_origins(self, *origins: str) -> None:
         """Say the pages of which web origins may call (CORS); at first none may.
@@ -65,16 +65,7 @@ class DicomWeb:
         ConfigurationError
             If one is not written as a browser sends it, such as ``"http://localhost:3000"``.
         """
-        for origin in origins:
-            if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
-                raise ConfigurationError(
-                    f"{origin!r} is not a web origin.", 'Write it as "http://localhost:3000".'
-                )
-        with self._system.db.transaction():
-            self._system.db.run("DELETE FROM web_origins")
-            for origin in dict.fromkeys(origins):
-                self._system.db.insert("web_origins", origin=origin)
-        self._system.note(f"web origins allowed: {', '.join(origins) or 'none'}")
+        self._origins.allow(*origins)
 
     def _refused(self, what: str) -> None:
         self._trail.alert("110126", what, about=self._system.name, outcome=MINOR_FAILURE)
