@@ -16,8 +16,8 @@ from labsim.wire.status import describe_status
 
 _PENDING = (0xFF00, 0xFF01)
 _SOME_CAME = (0xA702, 0xB000)  # or none: whoever asked counts them
-# SOP class, data set: another time it would be refused just so (PS3.4 table B.2-1).
-_FOR_GOOD = {0x0122, *range(0xA900, 0xAA00), *range(0xC000, 0xD000)}
+# A UID that is taken, SOP class, data set: at any time it would be refused so (PS3.4 table B.2-1).
+_FOR_GOOD = {0x0111, 0x0122, *range(0xA900, 0xAA00), *range(0xC000, 0xD000)}
 
 
 class ResultRefused(DimseFailed):

@@ -13,6 +13,10 @@ from pydicom.uid import CTImageStorage
 from pynetdicom.association import Association
 
 from labsim import Hospital
+from labsim.errors import DimseFailed
+from labsim.systems.ai import performing
+from labsim.systems.ai.source import ResultRefused, Source
+from labsim.wire.dimse import DicomNode
 
 Thorax = Callable[..., list[FileDataset]]
 Dial = Callable[..., AbstractContextManager[Association]]
@@ -162,6 +166,90 @@ def test_work_for_another_station_or_without_its_input_is_left_alone(
     path = "/workitems/" + location.rsplit("/", 1)[1]
     assert request(community, "POST", path, ready).status_code == 200
     heard(community, "CANCELED: The archive has no CT series")
+
+
+def test_a_result_that_cannot_be_stored_now_holds_up_no_other_work(
+    community: Hospital, thorax: Thorax, send: Send
+) -> None:
+    images = thorax(1, slices=8)
+    send(community, "pacs", images)
+    community.pacs.register_ae("AI", host="ai", port=104, may_store=False)
+    request(community, "POST", "/workitems", about(images[0].StudyInstanceUID))
+    request(community, "POST", "/workitems", about("1.2.3"))
+    heard(community, "work waits: C-STORE failed: 0x0124")
+    heard(community, "work item 2 CANCELED")
+    assert [step.ProcedureStepState for step in steps(community)] == ["IN PROGRESS", "CANCELED"]
+
+
+def test_a_result_that_the_archive_will_never_take_ends_the_step_with_its_words(
+    community: Hospital, thorax: Thorax, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = thorax(1, slices=8)
+    send(community, "pacs", images)
+
+    def broken(result: Dataset) -> Dataset:
+        del result.SeriesInstanceUID
+        return result
+
+    results = performing.results_of
+    monkeypatch.setattr(
+        performing, "results_of", lambda *values: [broken(made) for made in results(*values)]
+    )
+    request(community, "POST", "/workitems", about(images[0].StudyInstanceUID))
+    heard(community, "CANCELED: The archive refused the SR: 0xA900")
+
+
+@pytest.mark.parametrize(("status", "for_good"), [(0xA700, False), (0xA900, True), (0xC000, True)])
+def test_which_refusals_are_for_good(
+    community: Hospital,
+    thorax: Thorax,
+    station: Callable[..., AbstractContextManager[Any]],
+    status: int,
+    for_good: bool,
+) -> None:
+    with station(community, "ELSEWHERE") as other:
+        other.answer = status
+        known = community.pacs.known_ae("ELSEWHERE")
+        assert known is not None
+        node = DicomNode("ai", "AI", community.journal, community.ai.facility.network)
+        with pytest.raises(DimseFailed) as caught:
+            Source(node, known.peer).store(thorax(1, slices=2))
+        assert isinstance(caught.value, ResultRefused) == for_good
+        assert len(other.images) == 1, "what names a result that was refused is not sent"
+
+
+def test_an_image_that_did_not_reach_the_disk_is_not_acknowledged(
+    community: Hospital, thorax: Thorax, dial: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    image = thorax(1, slices=8)[0]
+    with dial(community, "ai", CTImageStorage) as association:
+        monkeypatch.setattr("labsim.systems.ai.images.os.fsync", full)
+        assert association.send_c_store(image).Status != 0x0000
+        monkeypatch.undo()
+        assert community.ai.sql("SELECT COUNT(*) FROM images")[0][0] == 0
+        assert association.send_c_store(image).Status == 0x0000
+
+
+def test_who_is_not_known_is_rejected_and_may_verify_all_the_same(
+    community: Hospital, dial: Dial
+) -> None:
+    with dial(community, "ai", CTImageStorage, calling="STRANGER") as association:
+        assert association.is_rejected
+        answer = association.acceptor.primitive
+        assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, 3)
+    assert community.journal.wait_for(
+        lambda e: e.source == "ai" and "STRANGER" in e.summary and "reject" in e.summary.lower(), 5
+    )
+    with dial(community, "ai", "1.2.840.10008.1.1", calling="STRANGER") as association:
+        assert association.send_c_echo().Status == 0x0000
+    community.ai.callers.add("STRANGER")
+    with dial(community, "ai", CTImageStorage, calling="STRANGER") as association:
+        assert association.is_established
+    community.ai.callers.remove("STRANGER")
+    assert [row[0] for row in community.ai.callers.table()] == ["PACS", "TOOLS"]
 
 
 def test_a_step_that_waits_for_the_archive_ends_when_asked_and_is_there_after_a_restart(
