@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from labsim.sop_classes import BASIC_TEXT_SR, MODALITY_WORKLIST, MPPS, STORAGE_COMMITMENT
+from labsim.sop_classes import (
+    BASIC_TEXT_SR,
+    MODALITY_WORKLIST,
+    MPPS,
+    STORAGE_COMMITMENT,
+    UPS_PULL,
+    UPS_PUSH,
+    UPS_QUERY,
+    UPS_WATCH,
+)
 
 NAMES: Mapping[str, str] = {
     "RAD-1": "Patient Registration",
@@ -45,6 +54,10 @@ _BY_MESSAGE: Mapping[tuple[str, str], str] = {
     (STORAGE_COMMITMENT, "N-ACTION"): "RAD-10",
     (STORAGE_COMMITMENT, "N-EVENT-REPORT"): "RAD-10",
     (BASIC_TEXT_SR, "C-STORE"): "RAD-25",
+    (UPS_PUSH, "N-CREATE"): "RAD-80",
+    **{(uid, "C-FIND"): "RAD-81" for uid in (UPS_PULL, UPS_WATCH, UPS_QUERY)},
+    (UPS_PUSH, "N-GET"): "RAD-83",
+    (UPS_PUSH, "N-SET"): "RAD-84",
 }
 _BY_COMMAND: Mapping[str, str] = {
     "C-STORE": "RAD-8",

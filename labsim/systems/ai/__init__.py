@@ -24,6 +24,7 @@ from labsim.systems.audit.trail import MINOR_FAILURE, AuditTrail
 from labsim.systems.facility import Facility, System
 from labsim.systems.workitems import attributes, service, worklist
 from labsim.systems.workitems.attributes import CANCELED, COMPLETED
+from labsim.systems.workitems.dimse import UpsProvider
 from labsim.systems.workitems.service import WorkitemsWeb
 from labsim.systems.workitems.status import UpsRefused
 from labsim.systems.workitems.worklist import Workitems
@@ -39,7 +40,7 @@ class AiNode(System):
     """Takes CT series in, looks for nodules, and sends the archive what it found.
 
     Its work is a list of Unified Procedure Steps. A series that was sent here
-    makes one by itself; others are asked for over the web.
+    makes one by itself; others are asked for over the web or by DIMSE.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ class AiNode(System):
     tokens : Tokens
         The bearer tokens with which one may ask there.
     callers : Callers
-        Who may call by DICOM.
+        Who may call by DICOM, other than to verify.
     """
 
     def __init__(self, site: Site, own: AiSite, facility: Facility) -> None:
@@ -83,13 +84,19 @@ class AiNode(System):
 
     def start(self) -> None:
         """Listen for images, and for requests about work."""
+        provider = UpsProvider(self.steps)
         listen = partial(
             self._dicom.listen,
-            [build_context(VERIFICATION), build_context(CTImageStorage)],
+            [
+                build_context(VERIFICATION),
+                build_context(CTImageStorage),
+                *provider.contexts(),
+            ],
             [
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
                 (evt.EVT_C_STORE, self._store),
                 (evt.EVT_RELEASED, lambda event: self._wake()),
+                *provider.handlers(),
             ],
             admit=self.callers.admit,
         )
