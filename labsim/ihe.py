@@ -1,14 +1,24 @@
 """The IHE Radiology transactions that the hospital's messages belong to.
 
 Names and numbers from IHE RAD TF-2 and TF-3 (final text) and, for RAD-128,
-from the supplement Results Distribution (RD).
+from the supplement Results Distribution (RD); RAD-80 to RAD-88 from AI Workflow
+for Imaging (AIW-I).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from labsim.sop_classes import BASIC_TEXT_SR, MODALITY_WORKLIST, MPPS, STORAGE_COMMITMENT
+from labsim.sop_classes import (
+    BASIC_TEXT_SR,
+    MODALITY_WORKLIST,
+    MPPS,
+    STORAGE_COMMITMENT,
+    UPS_PULL,
+    UPS_PUSH,
+    UPS_QUERY,
+    UPS_WATCH,
+)
 
 NAMES: Mapping[str, str] = {
     "RAD-1": "Patient Registration",
@@ -25,6 +35,14 @@ NAMES: Mapping[str, str] = {
     "RAD-14": "Query Images",
     "RAD-16": "Retrieve Images",
     "RAD-25": "Report Issuing",
+    "RAD-80": "Create UPS Workitem",
+    "RAD-81": "Query UPS Workitems",
+    "RAD-82": "Claim UPS Workitem",
+    "RAD-83": "Get UPS Workitem",
+    "RAD-84": "Update UPS Workitem",
+    "RAD-85": "Complete UPS Workitem",
+    "RAD-86": "Manage UPS Subscription",
+    "RAD-88": "Request UPS Cancelation",
     "RAD-107": "WADO-RS Retrieve",
     "RAD-108": "Store Instances Over the Web",
     "RAD-128": "Send Imaging Result",
@@ -38,6 +56,10 @@ _BY_MESSAGE: Mapping[tuple[str, str], str] = {
     (STORAGE_COMMITMENT, "N-ACTION"): "RAD-10",
     (STORAGE_COMMITMENT, "N-EVENT-REPORT"): "RAD-10",
     (BASIC_TEXT_SR, "C-STORE"): "RAD-25",
+    (UPS_PUSH, "N-CREATE"): "RAD-80",
+    **{(uid, "C-FIND"): "RAD-81" for uid in (UPS_PULL, UPS_WATCH, UPS_QUERY)},
+    (UPS_PUSH, "N-GET"): "RAD-83",
+    (UPS_PUSH, "N-SET"): "RAD-84",
 }
 _BY_COMMAND: Mapping[str, str] = {
     "C-STORE": "RAD-8",

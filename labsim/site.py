@@ -93,6 +93,7 @@ class WorkstationSite(_Part):
 class AiSite(_DicomPart):
     """A computer that looks at images by itself."""
 
+    http_port: Port = 8080
     archive: Literal["pacs"]
 
 

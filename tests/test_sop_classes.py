@@ -22,6 +22,10 @@ from labsim import sop_classes
         ("STUDY_ROOT_MOVE", "Study Root Query/Retrieve Information Model - MOVE"),
         ("STUDY_ROOT_GET", "Study Root Query/Retrieve Information Model - GET"),
         ("BASIC_TEXT_SR", "Basic Text SR Storage"),
+        ("UPS_PUSH", "Unified Procedure Step - Push SOP Class"),
+        ("UPS_WATCH", "Unified Procedure Step - Watch SOP Class"),
+        ("UPS_PULL", "Unified Procedure Step - Pull SOP Class"),
+        ("UPS_QUERY", "Unified Procedure Step - Query SOP Class"),
     ],
 )
 def test_a_uid_is_what_its_constant_says(constant: str, name: str) -> None:
@@ -30,4 +34,4 @@ def test_a_uid_is_what_its_constant_says(constant: str, name: str) -> None:
 
 def test_no_constant_is_left_out() -> None:
     constants = [name for name in vars(sop_classes) if name.isupper() and name != "UID"]
-    assert len(constants) == 12
+    assert len(constants) == 16

@@ -1,38 +1,49 @@
 """The AI node: it looks at CT series of the thorax by itself.
 
-IHE actor: Evidence Creator.
+IHE actors: Evidence Creator; Task Manager and Task Performer (AI Workflow for Imaging).
 """
 
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from sqlite3 import Row
+from typing import Any
 
-from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, CTImageStorage
 from pynetdicom import build_context, evt
 from pynetdicom.presentation import PresentationContext
 
-from labsim.errors import DimseFailed, LabError
-from labsim.ids import make_uid
+from labsim.errors import AssociationFailed, LabError
 from labsim.site import AiSite, Site
-from labsim.sop_classes import STUDY_ROOT_FIND, VERIFICATION
-from labsim.systems.ai.nodules import find_nodules
-from labsim.systems.ai.results import results_of
-from labsim.systems.ai.volume import Unsuitable, volume_of
-from labsim.systems.ai.work import SCHEMA, Work
+from labsim.sop_classes import VERIFICATION
+from labsim.systems.ai import callers, images, performing
+from labsim.systems.ai.callers import Callers
+from labsim.systems.ai.images import Images
+from labsim.systems.ai.performing import Performer, scheduled
+from labsim.systems.ai.source import Source
+from labsim.systems.audit.trail import MINOR_FAILURE, AuditTrail
 from labsim.systems.facility import Facility, System
 from labsim.systems.secured import serve_by_tls
+from labsim.systems.workitems import attributes, service, worklist
+from labsim.systems.workitems.attributes import CANCELED, COMPLETED
+from labsim.systems.workitems.dimse import UpsProvider
+from labsim.systems.workitems.service import WorkitemsWeb
+from labsim.systems.workitems.status import UpsRefused
+from labsim.systems.workitems.worklist import Workitems
 from labsim.table import Table
 from labsim.wire.dimse import DicomNode, Handlers, Peer
 from labsim.wire.network import Address
-from labsim.wire.status import describe_status, failure
+from labsim.wire.status import failure
+
+SCHEMA = images.SCHEMA + worklist.SCHEMA + performing.SCHEMA + callers.SCHEMA + service.SCHEMA
 
 
 class AiNode(System):
     """Takes CT series in, looks for nodules, and sends the archive what it found.
+
+    Its work is a list of Unified Procedure Steps. A series that was sent here
+    makes one by itself; others are asked for over the web or by DIMSE.
 
     Parameters
     ----------
@@ -42,6 +53,17 @@ class AiNode(System):
         Its own entry.
     facility : Facility
         What it shares with the others.
+
+    Attributes
+    ----------
+    steps : Workitems
+        The list.
+    web : WorkitemsWeb
+        The list over the web; ``web.origins`` says whose pages may call.
+    tokens : Tokens
+        The bearer tokens with which one may ask there.
+    callers : Callers
+        Who may call by DICOM, other than to verify.
     """
 
     def __init__(self, site: Site, own: AiSite, facility: Facility) -> None:
@@ -49,31 +71,49 @@ class AiNode(System):
         self.ae_title = own.ae_title
         self._own = own
         self._site = site
-        self._archive = Peer(*site.dicom_place(site.pacs))
-        self._work = Work(self.db, self.folder / "images")
-        self._results = self.folder / "results"
-        self._results.mkdir(exist_ok=True)
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
+        peer = Peer(*site.dicom_place(site.pacs))
+        self._source = Source(self._dicom, peer)
+        self._images = Images(self.db, self.folder / "images", facility.room)
+        self.steps = Workitems(self, own.ae_title)
+        self.steps.changed = self._wake
+        self._performer = Performer(
+            *(self, own.ae_title, self.steps, self._images, self._source),
+            self.folder / "results",
+        )
+        self.callers = Callers(self, [peer.ae_title, site.desk.ae_title])
+        self.trail = AuditTrail(self, site.audit, ae_title=own.ae_title, host=own.host)
+        self.web = WorkitemsWeb(self, self.steps, own.ae_title, self._refused)
+        self.tokens = self.web.tokens
 
     def start(self) -> None:
-        """Listen for images."""
+        """Listen for images, and for requests about work."""
+        provider = UpsProvider(self.steps)
         answering: tuple[list[PresentationContext], Handlers] = (
-            [build_context(VERIFICATION), build_context(CTImageStorage)],
+            [
+                build_context(VERIFICATION),
+                build_context(CTImageStorage),
+                *provider.contexts(),
+            ],
             [
                 (evt.EVT_C_ECHO, lambda event: 0x0000),
                 (evt.EVT_C_STORE, self._store),
                 (evt.EVT_RELEASED, lambda event: self._wake()),
+                *provider.handlers(),
             ],
         )
         address = Address(self._own.host, self._own.dicom_port)
-        listen = partial(self._dicom.listen, *answering)
+        known: dict[str, Any] = {"admit": self.callers.admit}
+        listen = partial(self._dicom.listen, *answering, **known)
         self.serve("dicom", address, self.ae_title, listen, self._dicom.close)
         if self._site.security.dicom_calls:
             address = Address(self._own.host, self._own.dicom_tls_port)
-            serve_by_tls(self, self._site, address, answering, title=self.ae_title)
+            serve_by_tls(self, self._site, address, answering, title=self.ae_title, **known)
+        self.web.serve(Address(self._own.host, self._own.http_port))
 
     def resume(self) -> None:
         """Take up what was not done."""
+        self.trail.resume()
         self._wake()
 
     def retry(self) -> None:
@@ -83,20 +123,25 @@ class AiNode(System):
     def stop(self) -> None:
         """Stop listening; what waits stays on disk."""
         self._close_services()
+        self.trail.close()
         super().stop()
 
     def workitems(self) -> Table:
         """Return the work items, with what became of each."""
-        rows = self.db.rows(
-            "SELECT id, accession, patient_id, state, findings, reason, series_uid "
-            "FROM workitems ORDER BY id"
-        )
-        columns = ("number", "accession", "patient ID", "state", "findings", "reason", "series")
+        rows = [self._shown(row) for row in self.steps.rows()]
+        columns = ("number", "accession", "patient ID", "state", "findings", "reason", "work item")
         return Table(columns, rows, f"Work items of {self.ae_title}")
 
     def table(self) -> Table:
         """Return the work items."""
         return self.workitems()
+
+    def _shown(self, row: Row) -> tuple[object, ...]:
+        counted = "SELECT SUM(findings) FROM looked_at WHERE number = ?"
+        findings = self.db.value(counted, row["number"]) if row["state"] == COMPLETED else None
+        why = attributes.reason(self.steps.get(row["uid"])) if row["state"] == CANCELED else ""
+        known = (row["number"], row["accession"], row["patient_id"], row["state"])
+        return (*known, findings, why, row["uid"])
 
     # What it does, on its worker
 
@@ -107,7 +152,7 @@ class AiNode(System):
         # The last one names a file, so it must be a UID and no path.
         if not all(uid and UID(str(uid)).is_valid for uid in uids):
             return failure(0xA900, "an image without its UIDs")
-        self._work.keep(event.encoded_dataset(), image)
+        self._images.keep(event.encoded_dataset(), image)
         return 0x0000
 
     def _wake(self) -> None:
@@ -115,86 +160,46 @@ class AiNode(System):
 
     def _work_through(self) -> None:
         try:
-            for series in self._work.new_series():
+            for series in self._images.new_series():
                 self._schedule(series)
-            for item in self._work.open_items():
-                self._perform(item)
+            for row in self.steps.to_perform():
+                self._perform(row["uid"], row["number"])
         except (LabError, OSError, RuntimeError) as error:
-            # RuntimeError: the association has ended. All waits as it is for the next time.
-            why = error.what if isinstance(error, LabError) else str(error)
-            self.note(f"work waits: {why}", kind="error")
+            self._wait(error)
 
     def _schedule(self, series: Row) -> None:
-        expected = self._count(series["study_uid"], series["series_uid"])
+        """Make the work item of a series that is complete."""
+        study_uid, series_uid, keys = series["study_uid"], series["series_uid"], _keys(series)
+        expected = self._source.count(study_uid, series_uid)
         if not expected or series["images"] < expected:
-            self.note(f"series waits: {series['images']} of {expected} images", **_keys(series))
+            self.note(f"series waits: {series['images']} of {expected} images", **keys)
             return
-        self._work.schedule(series)
-        self.note(f"series complete: {series['images']} images, SCHEDULED", **_keys(series))
+        now = self.facility.clock.now().strftime("%Y%m%d%H%M%S")
+        step = scheduled(self._images.of(series_uid), self._source.peer.ae_title, now)
+        with self.db.transaction():
+            self.steps.create(step)
+            self._images.take(series_uid)
+        self.note(f"series complete: {series['images']} images", **keys)
 
-    def _perform(self, item: Row) -> None:
-        number, keys = int(item["id"]), _keys(item)
-        self._work.change(number, "IN PROGRESS")
-        self.note(f"work item {number} IN PROGRESS", **keys)
+    def _perform(self, uid: str, number: int) -> None:
+        """Perform a step; what only this one must wait for holds up no other."""
         try:
-            findings = self._look(number, item["series_uid"])
-        except Unsuitable as error:
-            self._work.change(number, "CANCELED", error.what)
-            self.note(f"work item {number} CANCELED: {error.what}", kind="error", **keys)
-            return
-        self._send(self._files(number))
-        self._work.change(number, "COMPLETED", findings=findings)
-        self.note(f"work item {number} COMPLETED: {findings} nodules", **keys)
+            if self.steps.lock(uid) or self._performer.can_perform(uid):
+                self._performer.perform(uid, number)
+        except AssociationFailed:
+            raise  # without the archive the others would wait as well
+        except UpsRefused:
+            return  # another has claimed or ended it meanwhile
+        except LabError as error:
+            self._wait(error)
 
-    def _look(self, number: int, series_uid: str) -> int:
-        """Write the results of a series to disk, and return how many nodules it has."""
-        volume = volume_of(self._work.images(series_uid))
-        findings = find_nodules(volume)
-        if not self._files(number):  # else they were written, and perhaps sent, before a restart
-            uid = partial(make_uid, "ai", self.facility.seed, number, series_uid)
-            made = results_of(
-                volume, findings, uid, self.facility.institution, self.facility.clock.now()
-            )
-            for result in made:
-                path = self._results / f"{number}-{result.Modality}.part"
-                result.save_as(path, enforce_file_format=True)
-            for result in made:
-                path = self._results / f"{number}-{result.Modality}.part"
-                path.replace(path.with_suffix(".dcm"))
-        return len(findings)
+    def _wait(self, error: Exception) -> None:
+        """Leave all as it is for the next time. A RuntimeError says that an association ended."""
+        why = error.what if isinstance(error, LabError) else str(error)
+        self.note(f"work waits: {why}", kind="error")
 
-    def _files(self, number: int) -> list[Path]:
-        return sorted(self._results.glob(f"{number}-*.dcm"))
-
-    # What it asks of the archive
-
-    def _count(self, study_uid: str, series_uid: str) -> int:
-        """Return how many images the archive has of a series."""
-        keys = Dataset()
-        keys.QueryRetrieveLevel = "SERIES"
-        keys.StudyInstanceUID, keys.SeriesInstanceUID = study_uid, series_uid
-        keys.NumberOfSeriesRelatedInstances = ""
-        count = 0
-        with self._dicom.associate(self._archive, [build_context(STUDY_ROOT_FIND)]) as archive:
-            for status, answer in archive.send_c_find(keys, STUDY_ROOT_FIND):
-                code = int(status.get("Status", 0xC000))
-                if code in (0xFF00, 0xFF01) and answer is not None:
-                    count = int(answer.NumberOfSeriesRelatedInstances)
-                elif code != 0x0000:
-                    raise DimseFailed(f"C-FIND failed: {describe_status(code)}.", status=code)
-        return count
-
-    def _send(self, files: list[Path]) -> None:
-        results = [dcmread(path) for path in files]
-        contexts = [
-            build_context(result.SOPClassUID, result.file_meta.TransferSyntaxUID)
-            for result in results
-        ]
-        with self._dicom.associate(self._archive, contexts) as archive:
-            for result in results:
-                code = int(archive.send_c_store(result).get("Status", 0xC000))
-                if code != 0x0000 and not 0xB000 <= code <= 0xBFFF:
-                    raise DimseFailed(f"C-STORE failed: {describe_status(code)}.", status=code)
+    def _refused(self, what: str) -> None:
+        self.trail.alert("110126", what, about=self.name, outcome=MINOR_FAILURE)
 
 
 def _keys(row: Row) -> dict[str, str]:

@@ -26,8 +26,9 @@ MODEL = "Nodule finder"
 VERSION = "1.0"
 _SERIES = {"SEG": 9001, "SR": 9002, "PR": 9003}
 _NODULE = Code("27925004", "SCT", "Nodule")
-# No scheme of the standard has one for it; private ones begin with 99 (PS3.16 8.2).
-_NONE = Code("NO-NODULE", "99LABSIM", "No nodule found")
+# That there is none is told as computer-aided detection tells it (PS3.16 TID 4100, CID 6047).
+_SUMMARY = Code("111017", "DCM", "CAD Processing and Findings Summary")
+_NONE = Code("111241", "DCM", "All algorithms succeeded; without findings")
 # As computer-aided detection reports it (PS3.16 TID 4104), in percent.
 _CERTAINTY = Code("111012", "DCM", "Certainty of Finding")
 _LUNG = Window(-600, 1500, name="LUNG")
@@ -193,7 +194,7 @@ def _nothing(uid: Callable[[str], str]) -> Any:
 
     return hd.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.TrackingIdentifier(uid=uid("lungs"), identifier="Lungs"),
-        qualitative_evaluations=[hd.QualitativeEvaluation(codes.DCM.Finding, _NONE)],
+        qualitative_evaluations=[hd.QualitativeEvaluation(_SUMMARY, _NONE)],
     )
 
 

@@ -18,8 +18,27 @@ _UNEVEN = 0.1  # how much of the usual distance two slices may differ from it
 _SAME = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
+# Why a step ends without a result (PS3.16 CID 9300)
+Reason = tuple[str, str, str]
+FORMAT: Reason = ("110521", "DCM", "Objects incorrectly formatted")
+KIND: Reason = ("110522", "DCM", "Object Types not supported")
+INCOMPLETE: Reason = ("110523", "DCM", "Object Set incomplete")
+
+
 class Unsuitable(LabError):
-    """A series that the algorithm cannot work with; the message says why."""
+    """A series that the algorithm cannot work with; the message says why.
+
+    Parameters
+    ----------
+    what : str
+        In words.
+    reason : tuple of str
+        As a code: value, scheme and meaning.
+    """
+
+    def __init__(self, what: str, reason: Reason = FORMAT) -> None:
+        super().__init__(what)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -68,14 +87,15 @@ def volume_of(images: Sequence[Dataset]) -> Volume:
     _require_ct_thorax(images[0])
     ordered = sorted(images, key=_height)
     if len(ordered) < _LEAST_SLICES:
-        raise Unsuitable(f"{len(ordered)} slices are too few: at least {_LEAST_SLICES} are needed.")
+        what = f"{len(ordered)} slices are too few: at least {_LEAST_SLICES} are needed."
+        raise Unsuitable(what, INCOMPLETE)
     distance = _distance([_height(image) for image in ordered])
     first = ordered[0]
     for image in ordered:
         if (image.get("Rows"), image.get("Columns")) != (first.get("Rows"), first.get("Columns")):
             raise Unsuitable("The slices differ in rows and columns.")
         if list(image.get("ImageOrientationPatient") or ()) != [1, 0, 0, 0, 1, 0]:
-            raise Unsuitable("The slices are not axial (Image Orientation (Patient)).")
+            raise Unsuitable("The slices are not axial (Image Orientation (Patient)).", KIND)
     try:
         values = np.stack([_hounsfield(image) for image in ordered])
         x, y, z = (float(value) for value in first.ImagePositionPatient)
@@ -87,7 +107,7 @@ def volume_of(images: Sequence[Dataset]) -> Volume:
 
 def _require_one_series(images: Sequence[Dataset]) -> None:
     if not images:
-        raise Unsuitable("There is no image.")
+        raise Unsuitable("There is no image.", INCOMPLETE)
     for keyword in _SAME:
         found = {text_of(image.get(keyword)) for image in images}
         if len(found) > 1:
@@ -96,12 +116,14 @@ def _require_one_series(images: Sequence[Dataset]) -> None:
 
 def _require_ct_thorax(image: Dataset) -> None:
     if image.get("SOPClassUID") != CTImageStorage:
-        raise Unsuitable(f"Not a CT: the series is {text_of(image.get('Modality')) or 'unknown'}.")
+        what = f"Not a CT: the series is {text_of(image.get('Modality')) or 'unknown'}."
+        raise Unsuitable(what, KIND)
     part = text_of(image.get("BodyPartExamined"))
     if part != "CHEST":
-        raise Unsuitable(f"Not a thorax: Body Part Examined (0018,0015) is {part or 'empty'}.")
+        what = f"Not a thorax: Body Part Examined (0018,0015) is {part or 'empty'}."
+        raise Unsuitable(what, KIND)
     if "AXIAL" not in (image.get("ImageType") or ()):
-        raise Unsuitable("Not axial slices: Image Type (0008,0008) says so.")
+        raise Unsuitable("Not axial slices: Image Type (0008,0008) says so.", KIND)
 
 
 def _height(image: Dataset) -> float:
@@ -122,7 +144,8 @@ def _distance(heights: Sequence[float]) -> float:
         if abs(step - usual) <= _UNEVEN * usual:
             continue
         if whole > 1 and abs(step - whole * usual) <= _UNEVEN * usual:
-            raise Unsuitable(f"Missing slices: {whole - 1} above z = {height:g} mm.")
+            what = f"Missing slices: {whole - 1} above z = {height:g} mm."
+            raise Unsuitable(what, INCOMPLETE)
         raise Unsuitable(
             f"Uneven spacing: {step:g} mm above z = {height:g} mm, elsewhere {usual:g} mm."
         )

@@ -7,19 +7,19 @@ from functools import partial
 from typing import Any
 
 from labsim.database import Database
-from labsim.errors import ConfigurationError
 from labsim.systems.audit.trail import MINOR_FAILURE, AuditTrail
 from labsim.systems.facility import System
 from labsim.systems.pacs.access import Access, needs
 from labsim.systems.pacs.auditing import Auditing
-from labsim.systems.web import qido, tokens
+from labsim.systems.web import origins, qido, tokens
 from labsim.systems.web.handler import Gate
+from labsim.systems.web.origins import Origins
 from labsim.systems.web.tokens import Tokens
 from labsim.wire.http import HttpNode, Route
 from labsim.wire.network import Address
 
 BASE = "/dicom-web"
-SCHEMA = tokens.SCHEMA + "CREATE TABLE IF NOT EXISTS web_origins (origin TEXT PRIMARY KEY);\n"
+SCHEMA = tokens.SCHEMA + origins.SCHEMA
 
 
 class DicomWeb:
@@ -50,8 +50,9 @@ class DicomWeb:
         auditing: Auditing,
         access: Access,
     ) -> None:
-        self.tokens = Tokens(system, access)
+        self.tokens = Tokens(system, access.require)
         self.access = access
+        self._origins = Origins(system)
         self._system = system
         self._trail = trail
         self._title = title
@@ -76,8 +77,7 @@ class DicomWeb:
 
     def origins(self) -> Sequence[str]:
         """Return the web origins whose pages may call."""
-        rows = self._system.db.rows("SELECT origin FROM web_origins ORDER BY origin")
-        return [row["origin"] for row in rows]
+        return self._origins.all()
 
     @needs("configure")
     def allow_origins(self, *origins: str) -> None:
@@ -88,16 +88,7 @@ class DicomWeb:
         ConfigurationError
             If one is not written as a browser sends it, such as ``"http://localhost:3000"``.
         """
-        for origin in origins:
-            if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
-                raise ConfigurationError(
-                    f"{origin!r} is not a web origin.", 'Write it as "http://localhost:3000".'
-                )
-        with self._system.db.transaction():
-            self._system.db.run("DELETE FROM web_origins")
-            for origin in dict.fromkeys(origins):
-                self._system.db.insert("web_origins", origin=origin)
-        self._system.note(f"web origins allowed: {', '.join(origins) or 'none'}")
+        self._origins.allow(*origins)
 
     def _refused(self, what: str) -> None:
         self._trail.alert("110126", what, about=self._system.name, outcome=MINOR_FAILURE)

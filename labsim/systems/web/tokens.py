@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
 from labsim.errors import ConfigurationError, NotFound
 from labsim.systems.facility import System
-from labsim.systems.pacs.access import Access
 from labsim.table import Table
 
 RIGHTS = ("read", "write")
@@ -52,14 +51,17 @@ class Tokens:
     ----------
     system : System
         Its database has the table of `SCHEMA`.
-    access : Access, optional
-        Who is asking, and may configure it; anybody if left out, as at a
-        system without users.
+    require : callable, optional
+        Called with a right and with what is asked for, before tokens are
+        configured; raises if whoever is asking has not that right. A system
+        without users has none.
     """
 
-    def __init__(self, system: System, access: Access | None = None) -> None:
+    def __init__(
+        self, system: System, require: Callable[[str, str], object] = lambda right, what: None
+    ) -> None:
         self._system = system
-        self._access = access
+        self._ask = require
 
     def issue(self, name: str, rights: Collection[str] = ("read",), hours: float = 8) -> str:
         """Make a token; it is shown this once, because only its hash is kept.
@@ -80,7 +82,7 @@ class Tokens:
         ConfigurationError
             If there is no such right, or name or duration cannot be right.
         """
-        self._require("tokens.issue")
+        self._ask("configure", "tokens.issue")
         wrong = set(rights) - set(RIGHTS)
         if isinstance(rights, str) or wrong or not rights:
             raise ConfigurationError(
@@ -115,7 +117,7 @@ class Tokens:
         NotFound
             If none has that name.
         """
-        self._require("tokens.revoke")
+        self._ask("configure", "tokens.revoke")
         if not self._system.db.run("UPDATE web_tokens SET revoked = 1 WHERE name = ?", name):
             raise NotFound(f"No token is named {name!r}.", "See tokens.table().")
         self._system.note(f"token of {name} revoked")
@@ -133,10 +135,6 @@ class Tokens:
             for row in self._system.db.rows("SELECT * FROM web_tokens ORDER BY name")
         ]
         return Table(("name", "rights", "expires", "state"), rows, "Bearer tokens")
-
-    def _require(self, what: str) -> None:
-        if self._access is not None:
-            self._access.require("configure", what)
 
     def check(self, token: str) -> Token:
         """Return what a token stands for.

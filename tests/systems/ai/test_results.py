@@ -112,6 +112,8 @@ def test_a_healthy_thorax_gets_a_report_alone(thorax: Thorax) -> None:
     (report,) = made(volume_of(thorax(1)))
     assert report.Modality == "SR"
     assert _numbers(report) == {}
+    # CAD Processing and Findings Summary: All algorithms succeeded; without findings (CID 6047)
+    assert ("111017", "111241") in _codes(report)
 
 
 def test_dciodvfy_finds_no_error(
@@ -131,6 +133,16 @@ def _sources(segmentation: Dataset) -> list[Dataset]:
         for series in segmentation.ReferencedSeriesSequence
         for instance in series.ReferencedInstanceSequence
     ]
+
+
+def _codes(content: Dataset) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for item in content.get("ContentSequence") or ():
+        if item.ValueType == "CODE":
+            name, value = item.ConceptNameCodeSequence[0], item.ConceptCodeSequence[0]
+            found.append((str(name.CodeValue), str(value.CodeValue)))
+        found += _codes(item)
+    return found
 
 
 def _numbers(content: Dataset) -> dict[str, float]:
