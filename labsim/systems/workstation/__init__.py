@@ -23,6 +23,8 @@ from labsim.systems.workstation import cache, protocol_table
 from labsim.systems.workstation.asking import Asking, Outcome
 from labsim.systems.workstation.cache import Cache, CacheFull, has_its_uids
 from labsim.systems.workstation.configured import Configured
+from labsim.systems.workstation.hanging import Shown
+from labsim.systems.workstation.key_images import encoded, note_about
 from labsim.systems.workstation.opening import Opening
 from labsim.systems.workstation.protocol_table import Protocols
 from labsim.systems.workstation.reading import Reading
@@ -256,13 +258,7 @@ class Workstation(Configured):
             reading = self._opening.from_cache(known[0], error.what)
         else:
             reading = self._opening.open(answer, int(self.setting("priors")))
-        shown = [reading.study, *reading.priors]
-        studies = [
-            Study(each.study_uid, each.accession, each.description, each.sop_classes())
-            for each in shown
-        ]
-        who = [self.trail.person(user), self.trail.itself()]
-        self.trail.about("110103", "R", who, reading.study.patient, studies)
+        self._accessed("R", user, reading.study, *reading.priors)
         self.note(
             f"study opened by {user}: hangs by {reading.hanging.protocol.name!r}, "
             f"{len(reading.priors)} priors",
@@ -272,6 +268,65 @@ class Workstation(Configured):
         )
         self.reading = reading
         return reading
+
+    def mark_key_images(
+        self, *sop_uids: str, title: str = "interest", text: str = "", user: str = "radiologist"
+    ) -> Reading:
+        """Point out images of the open study: write a key image note and store it (C-STORE).
+
+        A Key Object Selection document (PS3.3 A.35.4). Whoever opens the study
+        afterwards sees it.
+
+        Parameters
+        ----------
+        *sop_uids : str
+            SOP Instance UIDs.
+        title : str
+            ``"interest"``, ``"referrer"``, ``"surgery"``, ``"teaching"``, ``"conference"``.
+        text : str
+            In the reader's own words (Key Object Description).
+        user : str
+            Who marks them, for the audit trail.
+
+        Returns
+        -------
+        Reading
+            What is open, with the note.
+
+        Raises
+        ------
+        ConfigurationError
+            If nothing is open, no image is named, or there is no such title.
+        NotFound
+            If the open study has no such image.
+        AssociationFailed, DimseFailed
+            If the archive does not take the note; then there is none.
+        """
+        reading = self._require_open()
+        study, number = reading.study, self.db.next("note")
+        note = note_about(
+            study,
+            sop_uids,
+            title,
+            text,
+            names=("key images", self.facility.seed, self.name, number),
+            number=number,
+            now=self.facility.clock.now(),
+            facility=self.facility,
+        )
+        self._asking.store(note)
+        self.cache.keep(encoded(note), note)
+        self._accessed("C", user, replace(study, headers=[], documents=[note]))
+        self.note(
+            f"{len(sop_uids)} key images marked by {user}",
+            study_uid=study.study_uid,
+            accession=study.accession,
+            patient_id=study.patient.patient_id,
+            sop_uid=str(note.SOPInstanceUID),
+        )
+        shown = replace(study, documents=[*study.documents, note])
+        self.reading = replace(reading, study=shown)
+        return self.reading
 
     def close(self) -> None:
         """Close what is open; its images stay in the cache while there is room."""
@@ -343,6 +398,22 @@ class Workstation(Configured):
         if retrieved.complete:
             return listed, ""
         return listed, f"only {retrieved.here} of {retrieved.expected} images came."
+
+    def _require_open(self) -> Reading:
+        if self.reading is None:
+            raise ConfigurationError(
+                f"Nothing is open at {self.name}.", "Use open(…) with an accession number first."
+            )
+        return self.reading
+
+    def _accessed(self, action: str, user: str, *studies: Shown) -> None:
+        """Report that somebody read or made instances (PS3.15 A.5.3.6)."""
+        about = [
+            Study(each.study_uid, each.accession, each.description, each.sop_classes())
+            for each in studies
+        ]
+        who = [self.trail.person(user), self.trail.itself()]
+        self.trail.about("110103", action, who, studies[0].patient, about)
 
     # What comes in
 
