@@ -19,7 +19,7 @@ from labsim.sop_classes import VERIFICATION
 from labsim.systems.audit.trail import AuditTrail, Study
 from labsim.systems.facility import Facility, text_of
 from labsim.systems.records import Record
-from labsim.systems.workstation import cache, protocol_table
+from labsim.systems.workstation import cache, protocol_table, screen
 from labsim.systems.workstation.asking import Asking, Outcome
 from labsim.systems.workstation.cache import Cache, CacheFull, has_its_uids
 from labsim.systems.workstation.configured import Configured
@@ -28,6 +28,8 @@ from labsim.systems.workstation.key_images import encoded, note_about
 from labsim.systems.workstation.opening import Opening
 from labsim.systems.workstation.protocol_table import Protocols
 from labsim.systems.workstation.reading import Reading
+from labsim.systems.workstation.screen import Screen
+from labsim.systems.workstation.seeing import Seen, newest_first, see
 from labsim.table import Table
 from labsim.wire.dimse import DicomNode
 from labsim.wire.matching import values_of
@@ -89,6 +91,8 @@ class Workstation(Configured):
         The images on its disk.
     protocols : Protocols
         How studies hang.
+    screen : Screen
+        Its monitor.
     reading : Reading or None
         What is open.
     trail : AuditTrail
@@ -96,7 +100,7 @@ class Workstation(Configured):
     """
 
     def __init__(self, site: Site, own: WorkstationSite, facility: Facility) -> None:
-        super().__init__(own.name, facility, cache.SCHEMA + protocol_table.SCHEMA)
+        super().__init__(own.name, facility, cache.SCHEMA + protocol_table.SCHEMA + screen.SCHEMA)
         self.ae_title = own.ae_title
         self._own = own
         self.cache = Cache(self)
@@ -104,6 +108,8 @@ class Workstation(Configured):
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
         self._asking = Asking(self._dicom, self._archive)
         self.protocols = Protocols(self)
+        # A backlight ages whatever the clock of its host shows.
+        self.screen = Screen(self, facility.journal.now)
         self.reading: Reading | None = None
         self._opening = Opening(self._asking, self.cache, self.protocols, self._fetch_to_show)
         if self.db.next("configured") == 1:
@@ -268,6 +274,37 @@ class Workstation(Configured):
         )
         self.reading = reading
         return reading
+
+    def see(self, sop_uid: str) -> Seen:
+        """Show an image of what is open on the monitor, as an eye gets it.
+
+        The newest presentation state that refers to it is applied (PS3.4 N.2), else
+        its own first window; then the monitor, with its calibration, its age and
+        the light of its room (PS3.14).
+
+        Parameters
+        ----------
+        sop_uid : str
+            SOP Instance UID.
+
+        Raises
+        ------
+        ConfigurationError
+            If nothing is open.
+        NotFound
+            If the image does not hang.
+        LabError
+            If its pixels cannot be read.
+        """
+        reading = self._require_open()
+        for study in (reading.study, *reading.priors):
+            if sop_uid in {str(header.SOPInstanceUID) for header in study.headers}:
+                states = newest_first(study.documents)
+                return see(self.cache.image(sop_uid), states, self.screen.monitor)
+        raise NotFound(
+            f"The image {sop_uid} does not hang.",
+            "reading.hanging.boxes has those that do.",
+        )
 
     def mark_key_images(
         self, *sop_uids: str, title: str = "interest", text: str = "", user: str = "radiologist"
