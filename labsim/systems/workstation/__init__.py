@@ -8,12 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from sqlite3 import OperationalError
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, AllTransferSyntaxes
 from pynetdicom import AllStoragePresentationContexts, build_context, evt
 
 from labsim.errors import AssociationFailed, ConfigurationError, NotFound
+from labsim.ids import make_uid
+from labsim.imaging.presentation import make
 from labsim.site import Site, WorkstationSite
 from labsim.sop_classes import VERIFICATION
 from labsim.systems.audit.trail import AuditTrail, Study
@@ -24,7 +27,7 @@ from labsim.systems.workstation.asking import Asking, Outcome
 from labsim.systems.workstation.cache import Cache, CacheFull, has_its_uids
 from labsim.systems.workstation.configured import Configured
 from labsim.systems.workstation.hanging import Shown
-from labsim.systems.workstation.key_images import encoded, note_about
+from labsim.systems.workstation.key_images import SERIES_NUMBER, encoded, note_about, wanted_of
 from labsim.systems.workstation.opening import Opening
 from labsim.systems.workstation.protocol_table import Protocols
 from labsim.systems.workstation.reading import Reading
@@ -339,8 +342,7 @@ class Workstation(Configured):
         AssociationFailed, DimseFailed
             If the archive does not take the note; then there is none.
         """
-        reading = self._require_open()
-        study, number = reading.study, self.db.next("note")
+        study, number = self._require_open().study, self.db.next("note")
         note = note_about(
             study,
             sop_uids,
@@ -351,17 +353,79 @@ class Workstation(Configured):
             now=self.facility.clock.now(),
             facility=self.facility,
         )
-        self._asking.store(note)
-        self.cache.keep(encoded(note), note)
-        self._accessed("C", user, replace(study, headers=[], documents=[note]))
+        return self._add(note, f"{len(sop_uids)} key images marked", user)
+
+    def save_presentation(
+        self, *sop_uids: str, label: str = "READING", user: str = "radiologist", **looks: Any
+    ) -> Reading:
+        """Keep how images of the open study are to be seen: make a presentation state, store it.
+
+        IHE Consistent Presentation of Images (RAD-9): whoever opens the study afterwards
+        sees these images that way, here or at another workstation.
+
+        Parameters
+        ----------
+        *sop_uids : str
+            SOP Instance UIDs of images of one size; all that hang if left out.
+        label : str
+            Content Label (0070,0080), capitals.
+        user : str
+            Content Creator's Name, and for the audit trail.
+        **looks
+            Of `labsim.imaging.presentation.make`: ``window=(centre, width)``, ``inverse``,
+            ``rotation``, ``flip``, ``area``, ``shutter``, ``annotations``.
+
+        Returns
+        -------
+        Reading
+            What is open; `see` applies the state.
+
+        Raises
+        ------
+        ConfigurationError
+            If nothing is open, or there can be no such state.
+        NotFound
+            If the open study has no such image.
+        AssociationFailed, DimseFailed
+            If the archive does not take it; then there is none.
+        """
+        study, number = self._require_open().study, self.db.next("state")
+        names = ("presentation", self.facility.seed, self.name, number)
+        images = [self.cache.image(uid) for uid in wanted_of(study, sop_uids)]
+        try:
+            state = make(
+                images,
+                series_uid=make_uid("series", *names),
+                sop_uid=make_uid(*names),
+                now=self.facility.clock.now(),
+                label=label,
+                creator=user if "^" in user else f"{user}^",  # a family name alone
+                institution=self.facility.institution,
+                series_number=SERIES_NUMBER + 100 + number,
+                **looks,
+            )
+        except TypeError as error:
+            raise ConfigurationError(
+                f"A presentation state has no such value: {error}.",
+                "Use window, inverse, rotation, flip, area, shutter or annotations.",
+            ) from error
+        return self._add(state, f"presentation state {label} for {len(images)} images saved", user)
+
+    def _add(self, document: Dataset, what: str, user: str) -> Reading:
+        """Store an object about the open study, here and in the archive."""
+        reading = self._require_open()
+        study = reading.study
+        self._asking.store(document)
+        self.cache.keep(encoded(document), document)
+        self._accessed("C", user, replace(study, headers=[], documents=[document]))
         self.note(
-            f"{len(sop_uids)} key images marked by {user}",
+            f"{what} by {user}",
             study_uid=study.study_uid,
             accession=study.accession,
             patient_id=study.patient.patient_id,
-            sop_uid=str(note.SOPInstanceUID),
+            sop_uid=str(document.SOPInstanceUID),
         )
-        shown = replace(study, documents=[*study.documents, note])
+        shown = replace(study, documents=[*study.documents, document])
         self.reading = replace(reading, study=shown)
         return self.reading
 

@@ -22,7 +22,7 @@ from labsim.systems.pacs.key_objects import (
 )
 from labsim.systems.workstation.hanging import Shown
 
-_SERIES_NUMBER = 9500  # no scanner counts that far, and the notes of the archive begin at 9000
+SERIES_NUMBER = 9500  # no scanner counts that far, and the notes of the archive begin at 9000
 _TITLES = {code.value: code.meaning for code in KEY_IMAGE_TITLES.values()}
 
 
@@ -109,20 +109,34 @@ def note_about(
             "A key image note has to name an image.", "Give SOP Instance UIDs of the open study."
         )
     shown = {str(header.SOPInstanceUID): header for header in study.headers}
-    missing = [uid for uid in sop_uids if uid not in shown]
-    if missing:
-        raise NotFound(
-            f"The open study {study.accession} has no image {', '.join(missing)}.",
-            "A note is about images of one study; open the other one first.",
-        )
     return write_note(
         code,
-        [shown[uid].copy() for uid in dict.fromkeys(sop_uids)],
-        NoteNumbers(make_uid("series", *names), make_uid(*names), _SERIES_NUMBER + number),
+        [shown[uid].copy() for uid in wanted_of(study, sop_uids)],
+        NoteNumbers(make_uid("series", *names), make_uid(*names), SERIES_NUMBER + number),
         now,
         institution=facility.institution,
         text=text,
     )
+
+
+def wanted_of(study: Shown, sop_uids: Sequence[str]) -> list[str]:
+    """Return the UIDs of the images that something is to be said about, each once.
+
+    All images of the study if none is named.
+
+    Raises
+    ------
+    NotFound
+        If the study has no such image.
+    """
+    shown = [str(header.SOPInstanceUID) for header in study.headers]
+    missing = [uid for uid in sop_uids if uid not in shown]
+    if missing:
+        raise NotFound(
+            f"The open study {study.accession} has no image {', '.join(missing)}.",
+            "An object is about images of one study; open the other one first.",
+        )
+    return list(dict.fromkeys(sop_uids)) or shown
 
 
 def encoded(document: Dataset) -> bytes:
