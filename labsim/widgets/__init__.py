@@ -4,6 +4,7 @@ from labsim.widgets.console import ScannerConsole, console
 from labsim.widgets.day_plots import queues, throughput, waiting_times
 from labsim.widgets.hospital_map import hospital_map
 from labsim.widgets.picture import Picture
+from labsim.widgets.screens import show_screens
 from labsim.widgets.slices import show_slices
 from labsim.widgets.viewer import SeriesViewer
 
@@ -14,6 +15,7 @@ __all__ = [
     "console",
     "hospital_map",
     "queues",
+    "show_screens",
     "show_slices",
     "throughput",
     "waiting_times",
