@@ -5,6 +5,7 @@ from labsim.widgets.day_plots import queues, throughput, waiting_times
 from labsim.widgets.hospital_map import hospital_map
 from labsim.widgets.picture import Picture
 from labsim.widgets.presentations import show_presentation
+from labsim.widgets.screens import show_screens
 from labsim.widgets.slices import show_slices
 from labsim.widgets.viewer import SeriesViewer
 
@@ -16,6 +17,7 @@ __all__ = [
     "hospital_map",
     "queues",
     "show_presentation",
+    "show_screens",
     "show_slices",
     "throughput",
     "waiting_times",

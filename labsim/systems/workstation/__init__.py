@@ -5,71 +5,29 @@ IHE actors: Image Display, Evidence Creator.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
-from sqlite3 import OperationalError
+from dataclasses import replace
+from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, AllTransferSyntaxes
-from pynetdicom import AllStoragePresentationContexts, build_context, evt
 
 from labsim.errors import AssociationFailed, ConfigurationError, NotFound
+from labsim.ids import make_uid
+from labsim.imaging.presentation import make
 from labsim.site import Site, WorkstationSite
-from labsim.sop_classes import VERIFICATION
 from labsim.systems.audit.trail import AuditTrail, Study
-from labsim.systems.facility import Facility, text_of
-from labsim.systems.records import Record
-from labsim.systems.workstation import cache, protocol_table
-from labsim.systems.workstation.asking import Asking, Outcome
-from labsim.systems.workstation.cache import Cache, CacheFull, has_its_uids
-from labsim.systems.workstation.configured import Configured
+from labsim.systems.facility import Facility
+from labsim.systems.workstation import protocol_table, screen
+from labsim.systems.workstation.fetching import Fetching, is_uid
+from labsim.systems.workstation.hanging import Shown
+from labsim.systems.workstation.key_images import SERIES_NUMBER, encoded, note_about, wanted_of
 from labsim.systems.workstation.opening import Opening
 from labsim.systems.workstation.protocol_table import Protocols
 from labsim.systems.workstation.reading import Reading
-from labsim.table import Table
-from labsim.wire.dimse import DicomNode
-from labsim.wire.matching import values_of
-from labsim.wire.network import Address
-from labsim.wire.status import describe_status, failure
+from labsim.systems.workstation.screen import Screen
+from labsim.systems.workstation.seeing import Seen, newest_first, see
 
 
-@dataclass(frozen=True)
-class Retrieved(Record):
-    """What came of fetching a study.
-
-    Parameters
-    ----------
-    study_uid, accession : str
-        Which study.
-    method : str
-        ``"C-MOVE"``, ``"C-GET"``, or empty if all of it was here already.
-    expected : int
-        How many instances the archive has of it.
-    here : int
-        How many of them are on the workstation's disk now.
-    completed, failed, warnings : int
-        Sub-operations, as the archive counts them.
-    status : str
-        Of the archive's last answer.
-    """
-
-    study_uid: str
-    accession: str
-    method: str
-    expected: int
-    here: int
-    completed: int = 0
-    failed: int = 0
-    warnings: int = 0
-    status: str = ""
-
-    @property
-    def complete(self) -> bool:
-        """Whether all of it is here."""
-        return self.here == self.expected
-
-
-class Workstation(Configured):
+class Workstation(Fetching):
     """Finds studies in the archive, fetches them into its cache, and shows them.
 
     Parameters
@@ -83,10 +41,10 @@ class Workstation(Configured):
 
     Attributes
     ----------
-    cache : Cache
-        The images on its disk.
     protocols : Protocols
         How studies hang.
+    screen : Screen
+        Its monitor.
     reading : Reading or None
         What is open.
     trail : AuditTrail
@@ -94,33 +52,17 @@ class Workstation(Configured):
     """
 
     def __init__(self, site: Site, own: WorkstationSite, facility: Facility) -> None:
-        super().__init__(own.name, facility, cache.SCHEMA + protocol_table.SCHEMA)
-        self.ae_title = own.ae_title
-        self._own = own
-        self.cache = Cache(self)
+        super().__init__(site, own, facility, protocol_table.SCHEMA + screen.SCHEMA)
         self.trail = AuditTrail(self, site.audit, ae_title=own.ae_title, host=own.host)
-        self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
-        self._asking = Asking(self._dicom, self._archive)
         self.protocols = Protocols(self)
+        # A backlight ages whatever the clock of its host shows.
+        self.screen = Screen(self, facility.journal.now)
         self.reading: Reading | None = None
         self._opening = Opening(self._asking, self.cache, self.protocols, self._fetch_to_show)
-        if self.db.next("configured") == 1:
-            self._begin(own.ae_title, (site.pacs, site.desk))
 
     def start(self) -> None:
         """Listen for images."""
-        storage = [
-            build_context(context.abstract_syntax or "", [*AllTransferSyntaxes])
-            for context in AllStoragePresentationContexts
-        ]
-        listen = partial(
-            self._dicom.listen,
-            [build_context(VERIFICATION), *storage],
-            [(evt.EVT_C_ECHO, lambda event: 0x0000), (evt.EVT_C_STORE, self._store)],
-            admit=self._admit,
-        )
-        address = Address(self._own.host, self._own.dicom_port)
-        self.serve("dicom", address, self.ae_title, listen, self._dicom.close)
+        self._listen()
         self.trail.application(started=True)
 
     def resume(self) -> None:
@@ -135,88 +77,6 @@ class Workstation(Configured):
             self.trail.application(started=False)
         self.trail.close()
         super().stop()
-
-    # Query and retrieve
-
-    def find(
-        self,
-        *,
-        name: str = "",
-        patient_id: str = "",
-        accession: str = "",
-        date: str = "",
-        modality: str = "",
-    ) -> Table:
-        """Search the archive for studies (C-FIND, RAD-14).
-
-        Parameters
-        ----------
-        name : str
-            How the patient's name begins, or with wild cards of one's own.
-        patient_id, accession : str
-            Whole, or with wild cards.
-        date : str
-            ``"20260302"``, or a range such as ``"20260301-20260307"``.
-        modality : str
-            Modalities in Study (0008,0061).
-
-        Returns
-        -------
-        Table
-            A study a row, with how many of its images are here.
-
-        Raises
-        ------
-        AssociationFailed, DimseFailed
-            If the archive does not answer.
-        """
-        found = self._asking.studies(
-            {
-                "PatientName": f"{name}*" if name and not set(name) & set("*?") else name,
-                "PatientID": patient_id,
-                "AccessionNumber": accession,
-                "StudyDate": date,
-                "ModalitiesInStudy": modality,
-            }
-        )
-        rows = [
-            (
-                *(text_of(study.get(keyword)) for keyword in (
-                    "PatientName", "PatientID", "PatientBirthDate", "StudyDate", "AccessionNumber",
-                )),
-                "\\".join(values_of(study["ModalitiesInStudy"])),
-                text_of(study.get("StudyDescription")),
-                text_of(study.get("NumberOfStudyRelatedInstances")),
-                len(self.cache.uids(str(study.StudyInstanceUID))),
-                str(study.StudyInstanceUID),
-            )
-            for study in found
-        ]  # fmt: skip
-        columns = ("name", "patient ID", "born", "date", "accession", "modalities", "description")
-        caption = f"{len(rows)} studies at {self.setting('archive')}"
-        return Table((*columns, "images", "here", "study"), rows, caption)
-
-    def retrieve(self, study: str, *, method: str = "C-MOVE") -> Retrieved:
-        """Fetch a study into the cache, as far as it is not here (RAD-16).
-
-        Parameters
-        ----------
-        study : str
-            Accession number or Study Instance UID.
-        method : str
-            ``"C-MOVE"`` to itself, for which the archive must know it, or
-            ``"C-GET"`` over the association that asks.
-
-        Raises
-        ------
-        NotFound
-            If the archive has no such study.
-        ConfigurationError
-            If the method is none of the two, or several studies have the accession number.
-        AssociationFailed, DimseFailed
-            If the archive does not answer, or refuses; what came before is kept.
-        """
-        return self._fetch(self._study(study), method)[0]
 
     def open(self, study: str, *, user: str = "radiologist") -> Reading:
         """Open a study: fetch it and its priors, and hang them.
@@ -250,19 +110,13 @@ class Workstation(Configured):
         try:
             answer = self._study(study)
         except AssociationFailed as error:
-            known = [study] if _is_uid(study) else self.cache.studies(study)
+            known = [study] if is_uid(study) else self.cache.studies(study)
             if len(known) != 1 or not self.cache.uids(known[0]):
                 raise
             reading = self._opening.from_cache(known[0], error.what)
         else:
             reading = self._opening.open(answer, int(self.setting("priors")))
-        shown = [reading.study, *reading.priors]
-        studies = [
-            Study(each.study_uid, each.accession, each.description, each.sop_classes())
-            for each in shown
-        ]
-        who = [self.trail.person(user), self.trail.itself()]
-        self.trail.about("110103", "R", who, reading.study.patient, studies)
+        self._accessed("R", user, reading.study, *reading.priors)
         self.note(
             f"study opened by {user}: hangs by {reading.hanging.protocol.name!r}, "
             f"{len(reading.priors)} priors",
@@ -273,6 +127,157 @@ class Workstation(Configured):
         self.reading = reading
         return reading
 
+    def see(self, sop_uid: str) -> Seen:
+        """Show an image of what is open on the monitor, as an eye gets it.
+
+        The newest presentation state that refers to it is applied (PS3.4 N.2), else
+        its own first window; then the monitor, with its calibration, its age and
+        the light of its room (PS3.14).
+
+        Parameters
+        ----------
+        sop_uid : str
+            SOP Instance UID.
+
+        Raises
+        ------
+        ConfigurationError
+            If nothing is open.
+        NotFound
+            If the image does not hang.
+        LabError
+            If its pixels cannot be read.
+        """
+        reading = self._require_open()
+        for study in (reading.study, *reading.priors):
+            if sop_uid in {str(header.SOPInstanceUID) for header in study.headers}:
+                states = newest_first(study.documents)
+                return see(self.cache.image(sop_uid), states, self.screen.monitor)
+        raise NotFound(
+            f"The image {sop_uid} does not hang.",
+            "reading.hanging.boxes has those that do.",
+        )
+
+    def mark_key_images(
+        self, *sop_uids: str, title: str = "interest", text: str = "", user: str = "radiologist"
+    ) -> Reading:
+        """Point out images of the open study: write a key image note and store it (C-STORE).
+
+        A Key Object Selection document (PS3.3 A.35.4). Whoever opens the study
+        afterwards sees it.
+
+        Parameters
+        ----------
+        *sop_uids : str
+            SOP Instance UIDs.
+        title : str
+            ``"interest"``, ``"referrer"``, ``"surgery"``, ``"teaching"``, ``"conference"``.
+        text : str
+            In the reader's own words (Key Object Description).
+        user : str
+            Who marks them, for the audit trail.
+
+        Returns
+        -------
+        Reading
+            What is open, with the note.
+
+        Raises
+        ------
+        ConfigurationError
+            If nothing is open, no image is named, or there is no such title.
+        NotFound
+            If the open study has no such image.
+        AssociationFailed, DimseFailed
+            If the archive does not take the note; then there is none.
+        """
+        study, number = self._require_open().study, self.db.next("note")
+        note = note_about(
+            study,
+            sop_uids,
+            title,
+            text,
+            names=("key images", self.facility.seed, self.name, number),
+            number=number,
+            now=self.facility.clock.now(),
+            facility=self.facility,
+        )
+        return self._add(note, f"{len(sop_uids)} key images marked", user)
+
+    def save_presentation(
+        self, *sop_uids: str, label: str = "READING", user: str = "radiologist", **looks: Any
+    ) -> Reading:
+        """Keep how images of the open study are to be seen: make a presentation state, store it.
+
+        IHE Consistent Presentation of Images (RAD-9): whoever opens the study afterwards
+        sees these images that way, here or at another workstation.
+
+        Parameters
+        ----------
+        *sop_uids : str
+            SOP Instance UIDs of images of one size; all that hang if left out.
+        label : str
+            Content Label (0070,0080), capitals.
+        user : str
+            Content Creator's Name, and for the audit trail.
+        **looks
+            Of `labsim.imaging.presentation.make`: ``window=(centre, width)``, ``inverse``,
+            ``rotation``, ``flip``, ``area``, ``shutter``, ``annotations``.
+
+        Returns
+        -------
+        Reading
+            What is open; `see` applies the state.
+
+        Raises
+        ------
+        ConfigurationError
+            If nothing is open, or there can be no such state.
+        NotFound
+            If the open study has no such image.
+        AssociationFailed, DimseFailed
+            If the archive does not take it; then there is none.
+        """
+        study, number = self._require_open().study, self.db.next("state")
+        names = ("presentation", self.facility.seed, self.name, number)
+        images = [self.cache.image(uid) for uid in wanted_of(study, sop_uids)]
+        try:
+            state = make(
+                images,
+                series_uid=make_uid("series", *names),
+                sop_uid=make_uid(*names),
+                now=self.facility.clock.now(),
+                label=label,
+                creator=user if "^" in user else f"{user}^",  # a family name alone
+                institution=self.facility.institution,
+                series_number=SERIES_NUMBER + 100 + number,
+                **looks,
+            )
+        except TypeError as error:
+            raise ConfigurationError(
+                f"A presentation state has no such value: {error}.",
+                "Use window, inverse, rotation, flip, area, shutter or annotations.",
+            ) from error
+        return self._add(state, f"presentation state {label} for {len(images)} images saved", user)
+
+    def _add(self, document: Dataset, what: str, user: str) -> Reading:
+        """Store an object about the open study, here and in the archive."""
+        reading = self._require_open()
+        study = reading.study
+        self._asking.store(document)
+        self.cache.keep(encoded(document), document)
+        self._accessed("C", user, replace(study, headers=[], documents=[document]))
+        self.note(
+            f"{what} by {user}",
+            study_uid=study.study_uid,
+            accession=study.accession,
+            patient_id=study.patient.patient_id,
+            sop_uid=str(document.SOPInstanceUID),
+        )
+        shown = replace(study, documents=[*study.documents, document])
+        self.reading = replace(reading, study=shown)
+        return self.reading
+
     def close(self) -> None:
         """Close what is open; its images stay in the cache while there is room."""
         if self.reading is not None:
@@ -280,85 +285,18 @@ class Workstation(Configured):
         self.reading = None
         self.cache.hold([])
 
-    def _study(self, study: str) -> Dataset:
-        """Return what the archive says of one study."""
-        keyword = "StudyInstanceUID" if _is_uid(study) else "AccessionNumber"
-        found = self._asking.studies({keyword: study}) if study else []
-        archive = self.setting("archive")
-        if not found:
-            raise NotFound(
-                f"{archive} has no study {study!r}.",
-                "find(…) shows what it has; give an accession number or a Study Instance UID.",
-            )
-        if len(found) > 1:
-            uids = ", ".join(str(each.StudyInstanceUID) for each in found)
+    def _require_open(self) -> Reading:
+        if self.reading is None:
             raise ConfigurationError(
-                f"{archive} has {len(found)} studies of accession number {study!r}.",
-                f"Name one of them: {uids}.",
+                f"Nothing is open at {self.name}.", "Use open(…) with an accession number first."
             )
-        return found[0]
+        return self.reading
 
-    def _fetch(self, study: Dataset, method: str) -> tuple[Retrieved, set[str]]:
-        """Fetch what is missing of a study; return that, and what the archive has of it."""
-        if method not in ("C-MOVE", "C-GET"):
-            raise ConfigurationError(
-                f"Studies are not fetched by {method!r}.", 'Use "C-MOVE" or "C-GET".'
-            )
-        uid = str(study.StudyInstanceUID)
-        images = self._asking.images(uid)
-        listed = {str(image.SOPInstanceUID) for image in images}
-        here = self.cache.uids(uid)
-        missing = [image for image in images if str(image.SOPInstanceUID) not in here]
-        self.cache.use(uid)
-        outcome: Outcome | None = None
-        if missing and method == "C-GET":
-            outcome = self._asking.get(uid, missing, self._store)
-        elif missing:
-            series = list(dict.fromkeys(str(image.SeriesInstanceUID) for image in missing))
-            outcome = self._asking.move(uid, series, self.setting("destination"))
-        here = self.cache.uids(uid) & listed
-        accession = text_of(study.get("AccessionNumber"))
-        retrieved = Retrieved(uid, accession, "", len(images), len(here))
-        if outcome:
-            retrieved = replace(
-                retrieved,
-                method=method,
-                completed=outcome.completed,
-                failed=outcome.failed,
-                warnings=outcome.warnings,
-                status=describe_status(outcome.status),
-            )
-            self.note(
-                f"study fetched by {method}: {retrieved.here} of {retrieved.expected} are here",
-                kind="state" if retrieved.complete else "error",
-                study_uid=uid,
-                accession=retrieved.accession,
-                patient_id=text_of(study.get("PatientID")),
-            )
-        return retrieved, listed
-
-    def _fetch_to_show(self, study: Dataset) -> tuple[set[str], str]:
-        """Fetch a study, and say what is not right; what came before an error is shown."""
-        retrieved, listed = self._fetch(study, "C-MOVE")
-        if retrieved.complete:
-            return listed, ""
-        return listed, f"only {retrieved.here} of {retrieved.expected} images came."
-
-    # What comes in
-
-    def _store(self, event: evt.Event) -> int | Dataset:
-        """Answer a C-STORE; what is answered with success is on disk."""
-        header = event.dataset
-        if not has_its_uids(header):
-            return failure(0xA900, "an image without its UIDs")
-        try:
-            self.cache.keep(event.encoded_dataset(), header)
-        except (CacheFull, OSError, OperationalError) as error:
-            why = error.what if isinstance(error, CacheFull) else str(error)
-            self.note(f"image not taken: {why}", kind="error", sop_uid=str(header.SOPInstanceUID))
-            return failure(0xA700, "no room for the image")
-        return 0x0000
-
-
-def _is_uid(text: str) -> bool:
-    return "." in text and UID(text).is_valid
+    def _accessed(self, action: str, user: str, *studies: Shown) -> None:
+        """Report that somebody read or made instances (PS3.15 A.5.3.6)."""
+        about = [
+            Study(each.study_uid, each.accession, each.description, each.sop_classes())
+            for each in studies
+        ]
+        who = [self.trail.person(user), self.trail.itself()]
+        self.trail.about("110103", action, who, studies[0].patient, about)

@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 
 from labsim.errors import NotFound
 from labsim.systems.workstation.hanging import Hanging, Shown
+from labsim.systems.workstation.key_images import KeyImages, key_images_of
 from labsim.table import Table
 
 
@@ -51,6 +52,11 @@ class Reading:
         numbers = ", ".join(str(box.display_set.number) for box in self.hanging.boxes)
         raise NotFound(f"There is no display set {display_set}.", f"There are {numbers}.")
 
+    @property
+    def key_images(self) -> list[KeyImages]:
+        """What readers have pointed out in the study."""
+        return key_images_of(self.study)
+
     def table(self) -> Table:
         """Return which image set goes to which display set."""
         shown = self.hanging.table()
@@ -62,11 +68,14 @@ class Reading:
         number = f"{person.patient_id}^^^{person.issuer}" if person.issuer else person.patient_id
         return f"{person.name}, {number}, {study.accession} {study.description} of {study.date}"
 
+    def _lines(self) -> list[str]:
+        return [*(f"Key images. {note}" for note in self.key_images), *self.remarks]
+
     def __str__(self) -> str:
-        return "\n".join([str(self.table()), *self.remarks])
+        return "\n".join([str(self.table()), *self._lines()])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        remarks = "".join(f"<li>{escape(remark)}</li>" for remark in self.remarks)
+        remarks = "".join(f"<li>{escape(line)}</li>" for line in self._lines())
         return self.table()._repr_html_() + (f"<ul>{remarks}</ul>" if remarks else "")
