@@ -21,9 +21,9 @@ from pydicom.uid import (
 )
 
 from labsim.deid.content import (
+    describes_subject,
     is_published,
     only_references,
-    tells_characteristics,
     without_drawings,
 )
 from labsim.deid.private import SAFE_PRIVATE, SafePrivate, safe_elements
@@ -279,13 +279,10 @@ class Deidentifier:
     def _items(self, element: DataElement, case: _Case, prose: Action) -> list[Dataset]:
         inner = case.inside(element.keyword, prose)
         items = element.value
-        if element.keyword == "ContentSequence" and not self._tells_characteristics:
-            items = [item for item in items if not tells_characteristics(item)]
+        if element.keyword == "ContentSequence":
+            retained = Option.RETAIN_PATIENT_CHARACTERISTICS in self.profile.options
+            items = [i for i in items if not describes_subject(i, characteristics=retained)]
         return [self._copy(item, inner) for item in items]
-
-    @property
-    def _tells_characteristics(self) -> bool:
-        return Option.RETAIN_PATIENT_CHARACTERISTICS in self.profile.options
 
     def _prose(self, text: str) -> str:
         return safe_text(text, self._words) or REMOVED
