@@ -34,7 +34,7 @@ from labsim.errors import ConfigurationError
 from labsim.imaging.common import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 from labsim.table import Table
 
-PixelCleaner = Callable[[Dataset], Dataset]
+PixelCleaner = Callable[[FileDataset], FileDataset]
 # Where text is often in the pixels and the header may not say so (PS3.15 E.3.1).
 _OFTEN_BURNED_IN = {"US", "IVUS", "XA", "RF", "ES", "XC", "GM", "OP", "OT", "SC"}
 # What codes are made of, beside the meaning: nothing of it is prose.
@@ -174,7 +174,9 @@ class Deidentifier:
                 "Give a pixel_cleaner, or look at it and set Burned In Annotation (0028,0301) "
                 "to NO.",
             )
-        image = self._pixel_cleaner(deepcopy(original))
+        meta = getattr(original, "file_meta", None)
+        copy = FileDataset("", deepcopy(original), file_meta=deepcopy(meta))
+        image = self._pixel_cleaner(copy)
         image.BurnedInAnnotation = "NO"
         return image, True
 
