@@ -21,6 +21,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
 from labsim.deid.deidentifier import Deidentifier, PixelCleaner
+from labsim.deid.leaks import Leaks, facts_of, find_leaks
 from labsim.deid.profile import Option
 from labsim.deid.pseudonyms import Pseudonyms
 from labsim.deid.release import Release, release
@@ -370,13 +371,35 @@ class Tools:
             safe_words=words_of(*texts()),
             pixel_cleaner=pixel_cleaner,
         )
-        originals = self.getscu(study_uid, system=system)
-        if not originals:
-            raise NotFound(f"{system} has no study {study_uid}.", "tools.findscu() lists them.")
-        made = release(originals, into, deidentifier)
+        made = release(self._study(study_uid, system), into, deidentifier)
         summary = f"{len(made.files)} images de-identified into {made.path.name}"
         self._journal.record("desk", "state", summary, keys={"study_uid": study_uid})
         return made
+
+    def find_leaks(self, folder: Path | str, study_uid: str, *, system: str = "pacs") -> Leaks:
+        """Search a folder for whatever tells whose study it is made of.
+
+        The study is fetched (C-GET) to know what to look for: parts of the name, numbers, birth
+        date, institution and UIDs; in sequences, private attributes, file names and other files
+        too. Under the options that retain UIDs or the institution these are found as well.
+
+        Returns
+        -------
+        Leaks
+            Each with file, place and what it tells; empty if nothing does.
+
+        Raises
+        ------
+        NotFound
+            If there is no such folder or study.
+        """
+        return find_leaks(folder, facts_of(self._study(study_uid, system)))
+
+    def _study(self, study_uid: str, system: str) -> list[Dataset]:
+        images = self.getscu(study_uid, system=system)
+        if not images:
+            raise NotFound(f"{system} has no study {study_uid}.", "tools.findscu() lists them.")
+        return images
 
     def dcmdump(self, dataset: Dataset | Path | str, *keywords: str) -> Table:
         """Show the header of a data set or file.

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydicom.charset import convert_encodings
 from pydicom.datadict import dictionary_has_tag, repeater_has_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -159,7 +160,7 @@ class Deidentifier:
         result.set_original_encoding(
             meta.TransferSyntaxUID.is_implicit_VR,
             meta.TransferSyntaxUID.is_little_endian,
-            clean.get("SpecificCharacterSet") or "ISO_IR 6",
+            convert_encodings(clean.get("SpecificCharacterSet") or "ISO_IR 6"),
         )
         return result
 
@@ -224,8 +225,10 @@ class Deidentifier:
             return self._made(element, self._dummy(element, case), "replaced by a dummy", case)
         if action is Action.UID:
             return self._made(element, self._new_uids(element, case), "new UID", case)
-        value = self._items(element, case, Action.KEEP) if element.VR == "SQ" else element.value
-        return self._made(element, value, "kept", case)
+        if element.VR == "SQ":
+            return self._made(element, self._items(element, case, Action.KEEP), "kept", case)
+        self.record.note(case.path + element.keyword, "kept")
+        return deepcopy(element)
 
     def _unlisted(self, element: DataElement, source: Dataset, case: _Case) -> DataElement | None:
         """Keep what the table does not name: a sequence after a look inside, prose as the case is.

@@ -67,7 +67,6 @@ def test_a_study_with_its_report_is_released(
     }
     assert tools.findscu(PatientID=pseudonym) == []
     assert [event for event in department.journal.all() if "de-identified" in event.summary]
-    assert department.audit is not None
 
 
 def test_another_archive_takes_it_as_a_new_study(department: Hospital, tmp_path: Path) -> None:
@@ -79,6 +78,25 @@ def test_another_archive_takes_it_as_a_new_study(department: Hospital, tmp_path:
     assert (done.stored, done.refused) == (len(made.files), [])
     after = {str(study.StudyInstanceUID) for study in department.tools.findscu("archive")}
     assert len(after - before) == 1
+
+
+def test_what_a_learner_missed_is_named(department: Hospital, tmp_path: Path) -> None:
+    exam = department.exam("CTHEAD", name="Lindberg^Astrid")
+    assert exam.procedure is not None
+    study_uid = exam.procedure.study_uid
+    for number, image in enumerate(department.tools.getscu(study_uid)):
+        image.PatientName, image.PatientID = "ANON", "ANON"  # which is not enough
+        image.save_as(tmp_path / f"{number}.dcm", enforce_file_format=True)
+    found = department.tools.find_leaks(tmp_path, study_uid)
+    places = {(leak.attribute, leak.what) for leak in found}
+    assert {
+        ("AccessionNumber", "accession number"),
+        ("PatientBirthDate", "birth date"),
+        ("InstitutionName", "institution"),
+        ("StudyInstanceUID", "UID"),
+        ("MediaStorageSOPInstanceUID", "UID"),
+    } <= places
+    assert "name" not in {leak.what for leak in found}
 
 
 def test_an_ultrasound_study_does_not_leave_with_the_name_in_its_pixels(
