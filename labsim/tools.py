@@ -20,6 +20,12 @@ from pynetdicom import AllStoragePresentationContexts, build_context, build_role
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 
+from labsim.deid.deidentifier import Deidentifier, PixelCleaner
+from labsim.deid.leaks import Leaks, facts_of, find_leaks
+from labsim.deid.profile import Option
+from labsim.deid.pseudonyms import Pseudonyms
+from labsim.deid.release import Release, release
+from labsim.deid.values import words_of
 from labsim.errors import ConfigurationError, DimseFailed, NotFound
 from labsim.journal import Journal
 from labsim.media.dicomdir import find_dicomdir
@@ -31,6 +37,7 @@ from labsim.sop_classes import (
     STUDY_ROOT_MOVE,
     VERIFICATION,
 )
+from labsim.systems.catalogue import texts
 from labsim.systems.facility import Endpoint
 from labsim.systems.worklist import worklist_keys
 from labsim.table import Table
@@ -314,6 +321,86 @@ class Tools(WebTools):
             with self._node().associate(self._peer(system), proposed) as association:
                 answers += [(file, _send(association, file)) for file, k in readable if k in batch]
         return answers
+
+    def deidentify(
+        self,
+        study_uid: str,
+        into: Path | str,
+        *,
+        options: Iterable[Option | str] = (),
+        pseudonyms: Pseudonyms | None = None,
+        pixel_cleaner: PixelCleaner | None = None,
+        system: str = "pacs",
+    ) -> Release:
+        """Fetch a study (C-GET) and write it de-identified into a folder (PS3.15 Annex E).
+
+        An image that may have text in its pixels is left out unless something cleans it.
+
+        Parameters
+        ----------
+        study_uid : str
+            Which.
+        into : Path or str
+            A folder that does not exist or is empty.
+        options : iterable of Option or str
+            Beside the Basic Profile, such as ``"retain_modified_dates"``.
+        pseudonyms : Pseudonyms, optional
+            The key of the project, so that the patient's next study fits to this one; without it
+            nobody will ever know who it was.
+        pixel_cleaner : callable, optional
+            Blanks burned-in text.
+        system : str
+            Which archive has it.
+
+        Returns
+        -------
+        Release
+            What was done, what was left out, and what still tells who the patient is.
+
+        Raises
+        ------
+        NotFound
+            If the archive has no such study, or nothing of it could be released.
+        ConfigurationError
+            If the options exclude each other, or the folder is taken.
+        AssociationFailed, DimseFailed
+            If the study is not sent.
+        """
+        deidentifier = Deidentifier(
+            options,
+            pseudonyms=pseudonyms,
+            safe_words=words_of(*texts()),
+            pixel_cleaner=pixel_cleaner,
+        )
+        made = release(self._study(study_uid, system), into, deidentifier)
+        summary = f"{len(made.files)} images de-identified into {made.path.name}"
+        self._journal.record("desk", "state", summary, keys={"study_uid": study_uid})
+        return made
+
+    def find_leaks(self, folder: Path | str, study_uid: str, *, system: str = "pacs") -> Leaks:
+        """Search a folder for whatever tells whose study it is made of.
+
+        The study is fetched (C-GET) to know what to look for: parts of the name, numbers, birth
+        date, institution and UIDs; in sequences, private attributes, file names and other files
+        too. Under the options that retain UIDs or the institution these are found as well.
+
+        Returns
+        -------
+        Leaks
+            Each with file, place and what it tells; empty if nothing does.
+
+        Raises
+        ------
+        NotFound
+            If there is no such folder or study.
+        """
+        return find_leaks(folder, facts_of(self._study(study_uid, system)))
+
+    def _study(self, study_uid: str, system: str) -> list[Dataset]:
+        images = self.getscu(study_uid, system=system)
+        if not images:
+            raise NotFound(f"{system} has no study {study_uid}.", "tools.findscu() lists them.")
+        return images
 
     def dcmdump(self, dataset: Dataset | Path | str, *keywords: str) -> Table:
         """Show the header of a data set or file.

@@ -17,7 +17,8 @@ from labsim.deid.values import REMOVED
 _REFERENCES = {"IMAGE", "COMPOSITE", "WAVEFORM"}
 # Coding schemes whose meanings are published; one of a site's own may say anything.
 _PUBLISHED = {"DCM", "SCT", "SRT", "SNM3", "LN", "UCUM", "RADLEX", "UMLS", "FMA", "NCIt", "MDC"}
-# Subject context of TID 1006 to 1010: sex and age.
+# Subject context (PS3.16 TID 1007): birth date, and sex and age
+_BIRTH_DATE = {("121031", "DCM")}
 _CHARACTERISTICS = {("121032", "DCM"), ("121033", "DCM")}
 
 
@@ -78,9 +79,13 @@ def is_published(item: Dataset) -> bool:
     return str(item.get("CodingSchemeDesignator", "")) in _PUBLISHED
 
 
-def tells_characteristics(item: Dataset) -> bool:
-    """Tell whether a content item says the sex or age of the patient."""
+def describes_subject(item: Dataset, *, characteristics: bool) -> bool:
+    """Tell whether a content item says of the patient what may not be said.
+
+    The birth date never, as in the Patient Module; sex and age where characteristics are retained.
+    """
+    untold = _BIRTH_DATE if characteristics else _BIRTH_DATE | _CHARACTERISTICS
     return any(
-        (str(name.get("CodeValue")), str(name.get("CodingSchemeDesignator"))) in _CHARACTERISTICS
+        (str(name.get("CodeValue")), str(name.get("CodingSchemeDesignator"))) in untold
         for name in item.get("ConceptNameCodeSequence") or []
     )

@@ -8,6 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydicom.charset import convert_encodings
 from pydicom.datadict import dictionary_has_tag, repeater_has_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -21,9 +22,9 @@ from pydicom.uid import (
 )
 
 from labsim.deid.content import (
+    describes_subject,
     is_published,
     only_references,
-    tells_characteristics,
     without_drawings,
 )
 from labsim.deid.private import SAFE_PRIVATE, SafePrivate, safe_elements
@@ -34,7 +35,7 @@ from labsim.errors import ConfigurationError
 from labsim.imaging.common import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 from labsim.table import Table
 
-PixelCleaner = Callable[[Dataset], Dataset]
+PixelCleaner = Callable[[FileDataset], FileDataset]
 # Where text is often in the pixels and the header may not say so (PS3.15 E.3.1).
 _OFTEN_BURNED_IN = {"US", "IVUS", "XA", "RF", "ES", "XC", "GM", "OP", "OT", "SC"}
 # What codes are made of, beside the meaning: nothing of it is prose.
@@ -159,7 +160,7 @@ class Deidentifier:
         result.set_original_encoding(
             meta.TransferSyntaxUID.is_implicit_VR,
             meta.TransferSyntaxUID.is_little_endian,
-            clean.get("SpecificCharacterSet") or "ISO_IR 6",
+            convert_encodings(clean.get("SpecificCharacterSet") or "ISO_IR 6"),
         )
         return result
 
@@ -174,7 +175,9 @@ class Deidentifier:
                 "Give a pixel_cleaner, or look at it and set Burned In Annotation (0028,0301) "
                 "to NO.",
             )
-        image = self._pixel_cleaner(deepcopy(original))
+        meta = getattr(original, "file_meta", None)
+        copy = FileDataset("", deepcopy(original), file_meta=deepcopy(meta))
+        image = self._pixel_cleaner(copy)
         image.BurnedInAnnotation = "NO"
         return image, True
 
@@ -222,8 +225,10 @@ class Deidentifier:
             return self._made(element, self._dummy(element, case), "replaced by a dummy", case)
         if action is Action.UID:
             return self._made(element, self._new_uids(element, case), "new UID", case)
-        value = self._items(element, case, Action.KEEP) if element.VR == "SQ" else element.value
-        return self._made(element, value, "kept", case)
+        if element.VR == "SQ":
+            return self._made(element, self._items(element, case, Action.KEEP), "kept", case)
+        self.record.note(case.path + element.keyword, "kept")
+        return deepcopy(element)
 
     def _unlisted(self, element: DataElement, source: Dataset, case: _Case) -> DataElement | None:
         """Keep what the table does not name: a sequence after a look inside, prose as the case is.
@@ -279,13 +284,10 @@ class Deidentifier:
     def _items(self, element: DataElement, case: _Case, prose: Action) -> list[Dataset]:
         inner = case.inside(element.keyword, prose)
         items = element.value
-        if element.keyword == "ContentSequence" and not self._tells_characteristics:
-            items = [item for item in items if not tells_characteristics(item)]
+        if element.keyword == "ContentSequence":
+            retained = Option.RETAIN_PATIENT_CHARACTERISTICS in self.profile.options
+            items = [i for i in items if not describes_subject(i, characteristics=retained)]
         return [self._copy(item, inner) for item in items]
-
-    @property
-    def _tells_characteristics(self) -> bool:
-        return Option.RETAIN_PATIENT_CHARACTERISTICS in self.profile.options
 
     def _prose(self, text: str) -> str:
         return safe_text(text, self._words) or REMOVED

@@ -128,11 +128,24 @@ class Rule:
     options: Mapping[Option, str]
 
 
+# Free text that the table does not name, and where people write names all the same. PS3.15 E.1.1
+# leaves it to the de-identifier to look for such.
+_CLEANED = {Option.CLEAN_DESCRIPTORS: "C"}
+_BEYOND = {
+    "00620005": Rule("SegmentLabel", "D", _CLEANED),
+    "00620006": Rule("SegmentDescription", "X", _CLEANED),
+    "00620020": Rule("TrackingID", "D", _CLEANED),
+    "00700068": Rule("GraphicLayerDescription", "X", _CLEANED),
+    "00700080": Rule("ContentLabel", "D", {}),
+    "00700081": Rule("ContentDescription", "Z", _CLEANED),
+}
+
+
 @cache
 def table() -> dict[str, Rule]:
     """Return Table E.1-1 by tag: ``"00100010"``, or ``"60xx3000"`` of a repeating group."""
+    rules = dict(_BEYOND)
     text = files("labsim.deid").joinpath("table_e1_1.csv").read_text(encoding="utf-8")
-    rules = {}
     for line in csv.DictReader(text.splitlines()):
         options = {option: line[name] for name, option in _COLUMNS.items() if line[name]}
         rules[line["tag"]] = Rule(line["keyword"], line["basic"], options)

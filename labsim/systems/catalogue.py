@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from labsim.errors import NotFound
 from labsim.imaging import ct, mr
+from labsim.imaging.scanners import SCANNERS
 
 CODING_SCHEME = "99LABSIM"
 
@@ -116,3 +117,10 @@ def examination(code: str) -> Examination:
             f"No examination has the code {code!r}.",
             f"The catalogue has {', '.join(_EXAMINATIONS)}, {IMPORT.code}.",
         ) from None
+
+
+def texts() -> list[str]:
+    """Return what the department says of anybody: its examinations, protocols, normal reports."""
+    said = [text for e in examinations() for text in (e.description, e.report)]
+    protocols = [p for scanner in SCANNERS.values() for p in scanner.protocols.values()]
+    return said + [text for p in protocols for text in (p.name, p.series_description)]
