@@ -395,7 +395,7 @@ class MllpEndpoint:
             detail |= {"answer": f"ACK {code}", "acknowledges": message["MSA-2"]}
         else:
             summary = f"{message.type} {message.control_id}"
-            detail["request"] = True
+            detail |= {"request": True, "for": message["MSH-5"]}
         self._journal.record(
             self._system,
             "hl7",
