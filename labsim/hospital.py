@@ -519,7 +519,7 @@ class Hospital:
         """
         self._require_running()
         hosts = {name: str(vars(part)["host"]) for name, part in self.site.parts().items()}
-        addresses = {name: host.address for name, host in self._hosts.by_name.items()}
+        addresses = self._hosts.addresses()
         capture = Capture(path, self.network, self._loop, self.clock, hosts, link, addresses)
         self._opened.callback(capture.stop)
         return capture

@@ -102,6 +102,8 @@ class EngineSite(_Part):
 
     A file names a set of channels that comes with the lab
     (``channels = "standard"``) or a TOML file beside it, or holds them itself.
+    Of a named set, a destination that has ``only_with = "archive"`` is left out at a
+    site without an archive.
     """
 
     host: Name
@@ -389,6 +391,12 @@ def _add_channels(described: dict[str, Any], site: str | Path) -> None:
             'Name "standard", or a .toml file beside the site\'s.',
         )
     engine |= {"channels": [], **tomllib.loads(text)}
+    for channel in engine["channels"]:
+        channel["destinations"] = [
+            destination
+            for destination in channel.get("destinations", [])
+            if destination.pop("only_with", "") in ("", *described)
+        ]
 
 
 def _read(site: str | Path) -> str:

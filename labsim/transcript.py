@@ -221,7 +221,9 @@ def _message_of(event: Event) -> tuple[str, ...] | None:
 def _step(transaction: str, events: list[Event]) -> Step:
     requests = [event for event in events if event.detail.get("request")]
     # A message that is passed on keeps its name: it leaves where it arrived.
-    left = {_place(event, event.sender): event for event in reversed(requests)}
+    left: dict[tuple[str, str], list[Event]] = {}
+    for event in requests:
+        left.setdefault(_place(event, event.sender), []).append(event)
     arrived = {_place(event, event.receiver) for event in requests}
     begun = [event for event in requests if _place(event, event.sender) not in arrived]
     answers = [
@@ -232,8 +234,13 @@ def _step(transaction: str, events: list[Event]) -> Step:
     ]
     first = begun[0] if begun else events[0]
     way = [first.sender, first.receiver]
-    while (last := _place(first, way[-1])) in left and left[last].receiver not in way:
-        way.append(left[last].receiver)
+    while onward := left.get(_place(first, way[-1])):
+        # Of several that get it from there, the one that it was addressed to at first.
+        meant = [event for event in onward if event.detail.get("for") == first.detail.get("for")]
+        last = (meant or onward)[0].receiver
+        if last in way:
+            break
+        way.append(last)
     return Step(
         transaction=transaction,
         name=ihe.NAMES.get(transaction, ""),

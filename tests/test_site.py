@@ -145,7 +145,9 @@ def test_channels_are_named_or_held(describe: Describe, tmp_path: Path) -> None:
     named = describe(("[desk]", ENGINE))
     engine = Site.load(named).engine
     assert engine is not None
-    assert engine.channels == Site.load("community").engine.channels  # type: ignore[union-attr]
+    community = Site.load("community").engine
+    assert community is not None
+    assert [c.name for c in engine.channels] == [c.name for c in community.channels]
     one = """
 [[engine.channels]]
 name = "in"
@@ -159,6 +161,18 @@ destinations = [{ name = "ris", host = "ris", port = 2575 }]
     (tmp_path / "own.toml").write_text(one.replace("engine.", ""), encoding="utf-8")
     beside = describe(("[desk]", ENGINE.replace("standard", "own.toml")))
     assert Site.load(beside).engine == held
+
+
+def test_an_archive_hears_what_the_pacs_hears_where_there_is_one(describe: Describe) -> None:
+    ways = [
+        {destination.name for channel in engine.channels for destination in channel.destinations}
+        for engine in (
+            Site.load("community").engine,
+            Site.load(describe(("[desk]", ENGINE))).engine,
+        )
+        if engine is not None
+    ]
+    assert ways == [{"his", "ris", "pacs", "archive"}, {"his", "ris", "pacs"}]
 
 
 def test_a_mistake_in_a_channel_is_named_with_its_place(describe: Describe, tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from labsim.hosts import clock, disk, firewall, snapshots
 from labsim.hosts.black_hole import BlackHole
 from labsim.hosts.clock import HostClock
 from labsim.hosts.disk import Disk
-from labsim.hosts.firewall import Firewall
+from labsim.hosts.firewall import Action, Firewall
 from labsim.hosts.host import Host
 from labsim.hosts.log import HostLog
-from labsim.hosts.plan import plan
+from labsim.hosts.plan import OUTSIDE, outside, plan
 from labsim.hosts.snapshots import Power, Snapshots
 from labsim.journal import Event, Journal
 from labsim.site import Site
@@ -65,7 +65,8 @@ class Hosts:
         self._places = plan(site)
         self._db = Database(folder / "hosts.sqlite", _SCHEMA)
         self._hole = BlackHole()
-        sources = {*self._places, *(place.segment for place in self._places.values())}
+        self._outside = outside(self._places, site.desk.host)
+        sources = {*self._places, *(place.segment for place in self._places.values()), OUTSIDE}
         self._hosts: dict[str, Host] = {}
         self._logs: dict[str, HostLog] = {}  # of each system, and of the host itself
         for name, place in self._places.items():
@@ -79,7 +80,7 @@ class Hosts:
             self._hosts[name] = Host(place, wall, own, kept, log, room, power)
             self._logs |= dict.fromkeys((name, *place.systems), log)
         names = {place.address: name for name, place in self._places.items()}
-        network.guard(names, self._gate)
+        network.guard(names, self._gate, self._door)
         self._unsubscribe = journal.subscribe(self._write_log)
 
     def __getitem__(self, name: str) -> Host:
@@ -108,6 +109,11 @@ class Hosts:
         ]
         return Table(("host", "address", "segment", "VLAN", "systems", "power"), rows, "Hosts")
 
+    def addresses(self) -> dict[str, str]:
+        """Return the IP address of each host, and of programs from outside."""
+        places = [*self._places.values(), self._outside]
+        return {place.host: place.address for place in places}
+
     def close(self) -> None:
         """Close the files and ports."""
         self._unsubscribe()
@@ -119,6 +125,11 @@ class Hosts:
     def _write_log(self, event: Event) -> None:
         if not event.hidden and event.source in self._logs:
             self._logs[event.source].write(event)
+
+    def _door(self, called: Address) -> Action:
+        """Return what becomes of a program from outside that has come to a host."""
+        host = self._hosts.get(called.host)
+        return host.firewall.verdict(self._outside, called.port) if host is not None else "allow"
 
     def _gate(self, caller: str, called: Address) -> Address | None:
         """Return where a connection leads instead of the called host; None for straight there."""

@@ -37,7 +37,8 @@ class Rule:
         ``"allow"``; ``"reject"``, which answers with a refusal (a TCP reset);
         or ``"drop"``, which answers nothing at all.
     source : str
-        A host, a segment, or ``"any"``.
+        A host, a segment, ``"outside"`` for programs on the administrator's machine
+        that are no part of the hospital, or ``"any"``.
     port : int
         The port in the hospital; 0 for any.
     """
@@ -48,7 +49,7 @@ class Rule:
 
     def covers(self, caller: Place | None, port: int) -> bool:
         """Tell whether a connection of a caller to a port is meant."""
-        names = (caller.host, caller.segment) if caller else ()
+        names = caller.names if caller else ()
         return (self.source == ANY or self.source in names) and self.port in (0, port)
 
 
@@ -150,7 +151,7 @@ class Firewall:
 
     def verdict(self, caller: Place | None, port: int) -> Action:
         """Return what becomes of a connection; a refused one is written down."""
-        if caller is not None and caller.host == self._host:
+        if caller is not None and self._host in (caller.host, *caller.also):
             return "allow"
         for number, rule in enumerate(self._rules, start=1):
             if rule.covers(caller, port):

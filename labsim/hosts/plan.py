@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 
 from labsim.errors import ConfigurationError
 from labsim.site import SegmentSite, Site
 
+OUTSIDE = "outside"  # this machine, where programs run that are no part of the hospital
 _FIRST = 10  # the addresses below are for routers and the like
 _FLAT = SegmentSite.model_validate({"name": "lan", "vlan": 1, "network": "10.20.0.0/24"})
 
@@ -29,6 +31,8 @@ class Place:
         The segment's number (IEEE 802.1Q).
     systems : tuple of str
         What runs on it, by name.
+    also : tuple of str
+        Other names of it.
     """
 
     host: str
@@ -36,6 +40,12 @@ class Place:
     segment: str
     vlan: int
     systems: tuple[str, ...]
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a firewall's rule may call it."""
+        return self.host, *self.also, self.segment
 
 
 def plan(site: Site) -> dict[str, Place]:
@@ -68,6 +78,11 @@ def plan(site: Site) -> dict[str, Place]:
             running = tuple(systems[host])
             places[host] = Place(host, str(address), segment.name, segment.vlan, running)
     return places
+
+
+def outside(places: Mapping[str, Place], desk: str) -> Place:
+    """Return where programs from outside stand: on the machine of the administrator's desk."""
+    return replace(places[desk], host=OUTSIDE, systems=(), also=(desk,))
 
 
 def _segment_of(host: str, segments: list[SegmentSite]) -> SegmentSite:

@@ -16,7 +16,7 @@ from labsim.journal import Journal
 from labsim.systems.gauges import Gauge, size_of
 from labsim.table import Table
 from labsim.wire.background import BackgroundLoop
-from labsim.wire.network import LOOPBACK, Address, Network
+from labsim.wire.network import Address, Network
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,9 @@ class System(ABC):
     @property
     def endpoints(self) -> Sequence[Endpoint]:
         """Where it listens."""
+        here = self.facility.network.interface
         return tuple(
-            Endpoint(self.name, s.protocol, s.address, Address(LOOPBACK, s.port), s.title)
+            Endpoint(self.name, s.protocol, s.address, Address(here, s.port), s.title)
             for s in self._services
             if s.running
         )

@@ -101,6 +101,8 @@ class AssociationLog:
         ours, theirs = sock.getsockname()[1], cast(Any, event).address[1]
         if association.is_requestor:
             name = self._network.connected(ours, theirs, "caller")
+            self._network.calls(ours, self._system)
+            association.__dict__["_labsim_port"] = ours
         else:
             name = self._network.connected(theirs, ours, "called")
         association.__dict__ |= {"_labsim_socket": sock, "_labsim_id": name}
@@ -111,6 +113,7 @@ class AssociationLog:
     def _disconnected(self, event: evt.Event) -> None:
         close_socket(event.assoc)
         self._network.disconnected(association_id(event.assoc))
+        self._network.hung_up(event.assoc.__dict__.get("_labsim_port", 0))
         if event.assoc.is_acceptor and event.assoc.requestor.primitive is None:
             caller = peer_title(event.assoc)
             text = f"{self._ae_title}: a connection ended without an association request in DICOM"

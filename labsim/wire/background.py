@@ -19,7 +19,8 @@ class BackgroundLoop:
     """
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+        # Windows has another by default, which takes connections past `Doorway.accept`.
+        self._loop = asyncio.SelectorEventLoop()
         self._executor = ThreadPoolExecutor(thread_name_prefix="labsim-handler")
         self._loop.set_default_executor(self._executor)  # what asyncio.to_thread uses
         self._thread = threading.Thread(target=self._run, name="labsim-loop", daemon=True)

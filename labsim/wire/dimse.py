@@ -33,7 +33,8 @@ from labsim.errors import AssociationFailed, LabError
 from labsim.ids import is_ae_title
 from labsim.journal import Journal
 from labsim.wire.association_log import AssociationLog, close_socket, was_connected
-from labsim.wire.network import LOOPBACK, Address, Network, port_taken
+from labsim.wire.doorway import Doorway
+from labsim.wire.network import Address, Network, port_taken
 from labsim.wire.status import (
     PROCESSING_FAILURE,
     REJECTION_ADVICE,
@@ -174,6 +175,7 @@ class DicomNode:
         entity = self._entity()
         entity.require_called_aet = True
         entity.maximum_associations = 64
+        entity.network = self._network
         bound = [(event, self._guard(event, handler)) for event, handler in handlers]
         requested = functools.partial(self._requested, admit, services or {})
         request = [(evt.EVT_REQUESTED, requested)]
@@ -183,7 +185,7 @@ class DicomNode:
             self._server = cast(
                 _Listener,
                 entity.make_server(
-                    (LOOPBACK, port),
+                    (self._network.interface, port),
                     contexts=_Shared(contexts),  # the entity's own list would lose their roles
                     evt_handlers=[*self._log.observers(), *request, *bound],
                     server_class=_Listener,
@@ -297,15 +299,16 @@ class DicomNode:
         entity = self._entity()
         self._dialling.append(entity)
         try:
-            association = entity.associate(
-                local.host,
-                local.port,
-                contexts=list(contexts),
-                ae_title=peer.ae_title,
-                ext_neg=list(negotiation),
-                evt_handlers=[*self._log.observers(), *bound],
-                tls_args=(context, peer.host) if context else None,
-            )
+            with self._network.dialling(local):
+                association = entity.associate(
+                    local.host,
+                    local.port,
+                    contexts=list(contexts),
+                    ae_title=peer.ae_title,
+                    ext_neg=list(negotiation),
+                    evt_handlers=[*self._log.observers(), *bound],
+                    tls_args=(context, peer.host) if context else None,
+                )
         except BaseException:  # Ctrl-C, before there was an association to give back
             if entity.calling is not None:
                 _end(entity.calling)
@@ -458,6 +461,7 @@ class _Entity(AE):
     """
 
     calling: Association | None = None
+    network: Network | None = None
 
     def _create_socket(
         self,
@@ -480,6 +484,15 @@ class _Listener(ThreadedAssociationServer):
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__(*values, **named)
         self._shaking: set[socket.socket] = set()
+
+    def server_bind(self) -> None:
+        """Listen behind the host's firewall."""
+        entity, bare = cast(_Entity, self.ae), cast(socket.socket, self.socket)
+        assert entity.network is not None
+        bare.close()
+        self.socket = Doorway(entity.network, self.server_address[1])
+        self.socket.settimeout(entity.network_timeout)
+        self.server_address = self.socket.getsockname()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Agree on TLS first, on the caller's own thread: one that is silent holds up no other."""

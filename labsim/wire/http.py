@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http.client import responses
@@ -24,7 +23,8 @@ from tornado.web import Application, HTTPError, RequestHandler
 from labsim.errors import LabError
 from labsim.journal import Journal
 from labsim.wire.background import BackgroundLoop
-from labsim.wire.network import LOOPBACK, Network, port_taken
+from labsim.wire.doorway import Doorway
+from labsim.wire.network import Network, port_taken
 from labsim.wire.tls import Context
 
 LARGEST_BODY = 512 * 1024 * 1024
@@ -295,7 +295,7 @@ class HttpNode:
             body_timeout=60.0,
             idle_connection_timeout=60.0,
         )
-        listening = socket.create_server((LOOPBACK, port), backlog=128)
+        listening = Doorway(self._network, port)
         listening.setblocking(False)
         server.add_sockets([listening])
         self._server = server

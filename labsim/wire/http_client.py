@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from labsim.errors import LabError, Unreachable
@@ -96,17 +97,20 @@ class HttpClient:
         if tls is None and self.tls and credentials is not None:
             tls = credentials.client()
         ports: list[int] = []
+        dial = ExitStack()
 
         def trace(name: str, info: Mapping[str, Any]) -> None:
             if name == "connection.connect_tcp.complete":
                 ports.append(info["return_value"].get_extra_info("client_addr")[1])
                 self._network.calls(ports[-1], self.system)
+                dial.close()
 
         receiver = self._network.system_at(peer) or str(peer)
         known = {**(keys or {}), "message": number}
         status, problem = 0, ""
         try:
             local = self._network.resolve(peer)
+            dial.enter_context(self._network.dialling(local))
             with httpx.Client(verify=tls or False, timeout=timeout, trust_env=False) as client:
                 answer = client.request(
                     method,
@@ -136,6 +140,7 @@ class HttpClient:
             problem = error.what
             raise
         finally:
+            dial.close()
             for port in ports:
                 self._network.hung_up(port)
             record_exchange(

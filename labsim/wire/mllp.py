@@ -19,9 +19,10 @@ from labsim.errors import DeliveryFailed, Hl7Error, LabError, Unreachable
 from labsim.journal import Journal
 from labsim.wire.acknowledging import answers_to, is_enhanced
 from labsim.wire.background import BackgroundLoop
+from labsim.wire.doorway import Doorway
 from labsim.wire.hl7 import Message, acknowledge, reject_unreadable
 from labsim.wire.mllp_link import MllpLink
-from labsim.wire.network import LOOPBACK, Address, Network, port_taken
+from labsim.wire.network import Address, Network, port_taken
 from labsim.wire.receiving import Arrival, ByType, NotNow, Receiver, Verdict
 from labsim.wire.receiving import Taken as Taken
 from labsim.wire.tls import Credentials, explain
@@ -148,7 +149,7 @@ class MllpEndpoint:
     async def _listen(self, port: int, context: ssl.SSLContext | None) -> asyncio.Server:
         secured = {"ssl": context, "ssl_handshake_timeout": TIMEOUT} if context else {}
         server: asyncio.Server = await start_hl7_server(
-            self._connected, LOOPBACK, port, limit=LARGEST_MESSAGE, **secured
+            self._connected, sock=Doorway(self._network, port), limit=LARGEST_MESSAGE, **secured
         )
         return server
 
@@ -394,7 +395,7 @@ class MllpEndpoint:
             detail |= {"answer": f"ACK {code}", "acknowledges": message["MSA-2"]}
         else:
             summary = f"{message.type} {message.control_id}"
-            detail["request"] = True
+            detail |= {"request": True, "for": message["MSH-5"]}
         self._journal.record(
             self._system,
             "hl7",

@@ -110,14 +110,15 @@ class MllpLink:
         if self._ended:
             raise ConnectionAbortedError("the sender has stopped")
         if self._writer is None:
-            self._reader, self._writer = await open_hl7_connection(
-                local.host, local.port, limit=self._limit, **self._security(peer)
-            )
+            with self._network.dialling(local):
+                self._reader, self._writer = await open_hl7_connection(
+                    local.host, local.port, limit=self._limit, **self._security(peer)
+                )
+                # None once the other side has broken off, as after a handshake it did not like.
+                self._port = (self._writer.get_extra_info("sockname") or (LOOPBACK, 0))[1]
+                self._network.calls(self._port, self._system)
             self._local = local
             self.is_unproven = self._credentials is not None
-            # None once the other side has broken off, as after a TLS handshake it did not like.
-            self._port = (self._writer.get_extra_info("sockname") or (LOOPBACK, 0))[1]
-            self._network.calls(self._port, self._system)
             if self._ended:  # it was stopped while it connected
                 self.close()
                 raise ConnectionAbortedError("the sender has stopped")

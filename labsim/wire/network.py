@@ -11,8 +11,11 @@ from __future__ import annotations
 import errno
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from labsim.errors import PortTaken, Unreachable
 from labsim.wire.tls import Credentials, Security
@@ -34,6 +37,8 @@ class Address:
 # Takes the calling host and whom it calls; returns where that leads instead, if it does,
 # and raises `Unreachable` for a connection that is refused on the way.
 Gate = Callable[[str, Address], Address | None]
+# Takes where a caller from outside has come to; returns what becomes of the connection.
+Door = Callable[[Address], Literal["allow", "reject", "drop"]]
 # Takes the calling host, whom it calls and where that is; returns where it connects instead.
 Tap = Callable[[str, Address, Address], Address]
 
@@ -52,6 +57,8 @@ class _Tables:
         self.count = 0
         self.names: dict[str, str] = {}
         self.gate: Gate = lambda caller, address: None
+        self.door: Door = lambda called: "allow"
+        self.dials: Counter[Address] = Counter()
         self.certificates: Callable[[str], Credentials] | None = None
         self.security = Security()
         self.lock = threading.Lock()
@@ -87,6 +94,11 @@ class Network:
         return self._tables.security
 
     @property
+    def interface(self) -> str:
+        """The loopback address at which the host listens."""
+        return LOOPBACK
+
+    @property
     def credentials(self) -> Credentials | None:
         """Key and certificate of the host from which the network is seen."""
         certificates = self._tables.certificates
@@ -95,11 +107,13 @@ class Network:
     def publish(self, address: Address, local_port: int, system: str = "") -> None:
         """Let `address` lead to a loopback port, and say which system listens there."""
         with self._tables.lock:
-            self._tables.local[address] = Address(LOOPBACK, local_port)
+            self._tables.local[address] = Address(self.interface, local_port)
             if system:
                 self._tables.systems[address] = system
 
-    def guard(self, names: Mapping[str, str], gate: Gate) -> None:
+    def guard(
+        self, names: Mapping[str, str], gate: Gate, door: Door = lambda called: "allow"
+    ) -> None:
         """Give hosts IP addresses, and let somebody decide about each connection.
 
         Parameters
@@ -108,9 +122,12 @@ class Network:
             The host name behind each IP address.
         gate : callable
             As in `Gate`.
+        door : callable
+            As in `Door`.
         """
         with self._tables.lock:
             self._tables.names, self._tables.gate = dict(names), gate
+            self._tables.door = door
 
     def _named(self, address: Address) -> Address:
         """Return an address by its host's name, if it is known."""
@@ -135,6 +152,42 @@ class Network:
         """
         with self._tables.lock:
             self._tables.callers[local_port] = system
+
+    @contextmanager
+    def dialling(self, local: Address) -> Iterator[None]:
+        """Say that a system of the hospital is about to connect, until it has said `calls`.
+
+        The called end may accept the connection before it is known whose it is.
+
+        Parameters
+        ----------
+        local : Address
+            Where to, from `resolve`.
+        """
+        with self._tables.lock:
+            self._tables.dials[local] += 1
+        try:
+            yield
+        finally:
+            with self._tables.lock:
+                self._tables.dials[local] -= 1
+
+    def admits(self, caller_port: int, called_port: int) -> Literal["allow", "reject", "drop"]:
+        """Return what becomes of a connection that has come to a port of this host.
+
+        A system of the hospital was judged when it called (`resolve`).
+
+        Parameters
+        ----------
+        caller_port, called_port : int
+            Its ports.
+        """
+        here, tables = Address(self.interface, called_port), self._tables
+        with tables.lock:
+            if tables.dials[here] or caller_port in (*tables.callers, *tables.relayed):
+                return "allow"
+            called = [address for address, local in tables.local.items() if local == here]
+        return tables.door(called[0]) if called else "allow"
 
     def hung_up(self, local_port: int) -> None:
         """Forget the outgoing connection from a loopback port."""

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from labsim.errors import ConfigurationError, LabError, Unreachable
 from labsim.journal import Journal
 from labsim.wire.background import BackgroundLoop
-from labsim.wire.network import LOOPBACK, Address, port_taken
+from labsim.wire.doorway import Doorway
+from labsim.wire.network import Address, Network, port_taken
 
 TIMEOUT = 5.0
 LARGEST_MESSAGE = 4 * 1024 * 1024
@@ -161,7 +162,7 @@ class SyslogListener:
     ----------
     system : str
         Whose, for the journal.
-    journal, loop
+    journal, network, loop
         The hospital's.
     handle : callable
         Given the octets of each message and who sent them, on a thread of its
@@ -172,11 +173,13 @@ class SyslogListener:
         self,
         system: str,
         journal: Journal,
+        network: Network,
         loop: BackgroundLoop,
         handle: Callable[[bytes, str], None],
     ) -> None:
         self._system = system
         self._journal = journal
+        self._network = network
         self._loop = loop
         self._handle = handle
         self._server: asyncio.Server | None = None
@@ -203,11 +206,13 @@ class SyslogListener:
             self._server = None
 
     async def _listen(self, port: int) -> int:
-        self._server = await asyncio.start_server(self._connected, LOOPBACK, port)
+        door = Doorway(self._network, port)
+        self._server = await asyncio.start_server(self._connected, sock=door)
         port = int(self._server.sockets[0].getsockname()[1])
         loop, datagrams = asyncio.get_running_loop(), _Datagrams()
         try:
-            await loop.create_datagram_endpoint(lambda: datagrams, local_addr=(LOOPBACK, port))
+            place = (self._network.interface, port)
+            await loop.create_datagram_endpoint(lambda: datagrams, local_addr=place)
         except OSError:
             self._server.close()
             self._server = None

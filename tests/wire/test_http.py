@@ -73,7 +73,11 @@ def test_a_request_is_answered_and_the_caller_known(world: World) -> None:
 
 def test_both_ends_journal_a_request_under_one_name(world: World) -> None:
     world.client.request("GET", PLACE, "/study", transaction="RAD-107")
-    received, sent = world.journal.all()
+    # The answer is out before its server has written it down.
+    received = world.journal.wait_for(lambda event: event.source == "pacs", 5)
+    sent = world.journal.wait_for(lambda event: event.source == "ai", 5)
+    assert received is not None
+    assert sent is not None
     assert (received.source, received.peer, received.kind) == ("pacs", "ai", "http")
     assert (sent.source, sent.peer) == ("ai", "pacs")
     assert received.keys["message"] == sent.keys["message"]

@@ -13,7 +13,7 @@ from labsim.clock import WallClock
 from labsim.errors import ConfigurationError, PortTaken, Unreachable
 from labsim.journal import Journal
 from labsim.wire.background import BackgroundLoop
-from labsim.wire.network import LOOPBACK, Address, free_port
+from labsim.wire.network import LOOPBACK, Address, Network, free_port
 from labsim.wire.syslog import (
     LARGEST_DATAGRAM,
     SyslogListener,
@@ -31,7 +31,7 @@ class Receiver:
         self.fails = False
         self.grown = threading.Condition()
         self.loop = loop
-        self.listener = SyslogListener("audit", journal, loop, self.take)
+        self.listener = SyslogListener("audit", journal, Network(), loop, self.take)
         self.address = Address(LOOPBACK, self.listener.listen())
 
     def take(self, data: bytes, caller: str) -> None:
@@ -164,7 +164,7 @@ def test_too_much_for_a_datagram_is_refused(receiver: Receiver) -> None:
 
 
 def test_a_port_in_use_is_told(receiver: Receiver, journal: Journal) -> None:
-    other = SyslogListener("other", journal, receiver.loop, lambda data, caller: None)
+    other = SyslogListener("other", journal, Network(), receiver.loop, lambda data, caller: None)
     with pytest.raises(PortTaken):
         other.listen(receiver.address.port)
 

@@ -65,6 +65,10 @@ class Archive(Pacs):
     def _known_at_first(self, site: Site) -> list[DicomPart]:
         return [site.pacs, site.desk]
 
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Wait until the background work at hand is done, a migration too; tell whether."""
+        return super().wait_until_idle(timeout) and self.migration.wait(timeout)
+
     def resume(self) -> None:
         """Take up what waited, a migration too."""
         super().resume()

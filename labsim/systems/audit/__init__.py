@@ -109,7 +109,9 @@ class AuditRepository(System):
     def __init__(self, own: AuditSite, facility: Facility) -> None:
         super().__init__("audit", facility, _SCHEMA)
         self._own = own
-        self._syslog = SyslogListener(self.name, facility.journal, facility.loop, self._take)
+        self._syslog = SyslogListener(
+            self.name, facility.journal, facility.network, facility.loop, self._take
+        )
 
     def start(self) -> None:
         """Listen for syslog, by TCP and by UDP."""

@@ -213,7 +213,8 @@ class AuditTrail:
                 place = Address(self._repository.host, self._repository.syslog_port)
                 stream = self._repository.transport == "tcp"
                 local = facility.network.resolve(place, tapped=stream)
-                syslog.send(frames, local, self._repository.transport, facility.loop)
+                with facility.network.dialling(local):
+                    syslog.send(frames, local, self._repository.transport, facility.loop)
             except LabError as error:
                 if not self._down:
                     self._system.note(f"audit messages wait: {error.what}", kind="error")

@@ -38,6 +38,15 @@ def test_every_study_comes_is_counted_and_compared(town: Hospital, store: Store)
     assert event.keys["study_uid"] == make_uid("kept study", 1)
 
 
+def test_the_hospital_has_not_settled_while_studies_come(town: Hospital, store: Store) -> None:
+    store(town, 1, count=3)
+    run = town.archive.migrate(images_per_second=2.0)
+    assert not town.settle(0.2)
+    assert run.state == "running"
+    assert town.settle(WAIT)
+    assert counts(town) == [("done", 3, 3, 3)]
+
+
 def test_keys_choose_the_studies(town: Hospital, store: Store) -> None:
     store(town, 1)
     store(town, 2)
