@@ -102,10 +102,10 @@ def test_a_series_that_came_is_a_step_that_names_input_and_results(
     }
     stored = community.pacs.sql(
         "SELECT i.sop_uid FROM instances i JOIN series s ON i.series = s.id "
-        "WHERE s.modality IN ('SEG', 'SR')"
+        "WHERE s.modality IN ('PR', 'SEG', 'SR')"
     )
     assert named == {str(row[0]) for row in stored}
-    assert len(named) == 2
+    assert len(named) == 3
     assert step.ReferencedRequestSequence[0].AccessionNumber == "AI4"
 
 
