@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ColorSoftcopyPresentationStateStorage
 
 from labsim.errors import ConfigurationError
 from labsim.imaging.common import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, stamp
@@ -318,3 +318,9 @@ def _shut(state: Dataset, shutter: Shutter) -> None:
         raise ConfigurationError("A shutter needs a shape.", "Give rectangle, circle or polygon.")
     state.ShutterShape = shapes
     state.ShutterPresentationValue = shutter.value
+    if state.SOPClassUID == ColorSoftcopyPresentationStateStorage:
+        from highdicom.color import CIELabColor  # lazy: it takes half a second
+
+        state.ShutterPresentationColorCIELabValue = list(
+            CIELabColor.from_rgb(*[shutter.value / 257] * 3).value
+        )

@@ -111,9 +111,9 @@ def apply(
     drawn = plain.copy()
     sheet = Sheet(state, image, frame, placement)
     layers = []
-    for name, value, mask, rim in sheet.layers():
-        drawn[rim] = 0 if value > 0.5 else 255
-        drawn[mask] = round(255 * value)
+    for name, shade, mask, rim in sheet.layers():
+        drawn[rim] = 0 if shade.mean() > 0.5 else 255
+        drawn[mask] = _p_values(shade)
         layers.append(name)
     return Shown(drawn, plain, tuple(sheet.texts), tuple(layers))
 

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from labsim.errors import LabError
 from labsim.imaging.font import glyphs
-from labsim.imaging.presentation_planes import Mask, inside, plane
+from labsim.imaging.presentation_planes import Mask, Shade, inside, plane, shade
 from labsim.imaging.presentation_references import applies
 from labsim.imaging.presentation_space import Placement, Points
 
@@ -47,28 +47,32 @@ class Sheet:
         self._placement = placement
         self.texts: list[str] = []
 
-    def layers(self) -> Iterator[tuple[str, float, Mask, Mask]]:
-        """Yield name, P-value, drawing and rim of each layer that has one, the lowest first.
+    def layers(self) -> Iterator[tuple[str, Shade, Mask, Mask]]:
+        """Yield name, shade, drawing and rim of each layer that has one, the lowest first.
 
-        The rim is around letters: in black, or in white if they are dark, it
-        keeps them readable on whatever lies below.
-
-        The P-value, 0 black to 1 white, is what the layer recommends, white
-        if it recommends none (PS3.3 C.10.7).
+        The shade is what the layer recommends, white if it recommends none
+        (PS3.3 C.10.7). The rim is around letters: in black, or in white if
+        they are dark, it keeps them readable on whatever lies below.
         """
         known = {
-            str(layer.get("GraphicLayer")): (
-                int(layer.get("GraphicLayerOrder") or 0),
-                _value(layer.get("GraphicLayerRecommendedDisplayGrayscaleValue")),
-            )
+            str(layer.get("GraphicLayer")): layer
             for layer in self._state.get("GraphicLayerSequence") or ()
         }
-        # One that is not described is drawn all the same: what was marked must not be missed.
-        used = sorted(self._used(), key=lambda name: known.get(name, (math.inf, 1.0))[0])
-        for name in used:
+
+        def height(name: str) -> float:
+            # One that is not described is drawn all the same: what was marked must not be missed.
+            return int(known[name].get("GraphicLayerOrder") or 0) if name in known else math.inf
+
+        for name in sorted(self._used(), key=height):
             mask, words = (np.zeros(self._placement.size, dtype=bool) for _ in range(2))
             self._draw(name, mask, words)
-            yield name, known.get(name, (math.inf, 1.0))[1], mask | words, _around(words) & ~mask
+            wanted = self._shade(known.get(name, Dataset()))
+            yield name, wanted, mask | words, _around(words) & ~mask
+
+    def _shade(self, layer: Dataset) -> Shade:
+        value = layer.get("GraphicLayerRecommendedDisplayGrayscaleValue")
+        colour = layer.get("GraphicLayerRecommendedDisplayCIELabValue")
+        return shade(self._state, 65535 if value is None else int(value), colour)
 
     def _used(self) -> dict[str, None]:
         names = dict.fromkeys(name for _, name in self._overlays())
@@ -243,7 +247,3 @@ def _points(data: object) -> Points:
         return np.asarray(data, dtype=np.float64).reshape(-1, 2)
     except (TypeError, ValueError) as error:
         raise LabError(f"An annotation has no points: {error}.") from error
-
-
-def _value(recommended: int | None) -> float:
-    return 1.0 if recommended is None else int(recommended) / 65535

@@ -7,19 +7,22 @@ given in pixels of the image.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import ColorSoftcopyPresentationStateStorage
 
 from labsim.errors import LabError
 
 Mask = NDArray[np.bool_]
+Shade = NDArray[np.float64]
 _SHAPES = ("RECTANGULAR", "CIRCULAR", "POLYGONAL", "BITMAP")
 
 
-def shutter(state: Dataset, image: Dataset, frame: int) -> tuple[Mask, float] | None:
-    """Return which pixels a state's shutters hide, and the P-value they get (PS3.3 C.7.6.11).
+def shutter(state: Dataset, image: Dataset, frame: int) -> tuple[Mask, Shade] | None:
+    """Return which pixels a state's shutters hide, and what they show instead (PS3.3 C.7.6.11).
 
     Parameters
     ----------
@@ -30,7 +33,7 @@ def shutter(state: Dataset, image: Dataset, frame: int) -> tuple[Mask, float] | 
 
     Returns
     -------
-    tuple of mask and P-value, 0 black to 1 white
+    tuple of mask and shade
         None if the state has no shutter; those of the image do not count.
 
     Raises
@@ -49,7 +52,37 @@ def shutter(state: Dataset, image: Dataset, frame: int) -> tuple[Mask, float] | 
             hidden |= _hidden(str(shape), state, image, frame, row, column)
         except (AttributeError, TypeError, ValueError) as error:
             raise LabError(f"The {shape} shutter cannot be read: {error}.") from error
-    return hidden, int(state.get("ShutterPresentationValue") or 0) / 65535
+    value, colour = "ShutterPresentationValue", "ShutterPresentationColorCIELabValue"
+    return hidden, shade(state, state.get(value) or 0, state.get(colour))
+
+
+def shade(state: Dataset, value: int, colour: Sequence[int] | None) -> Shade:
+    """Return what a grey or coloured screen shows for a value that a state recommends.
+
+    Parameters
+    ----------
+    state : Dataset
+        Presentation state; in one of colour the colour counts, if there is one.
+    value : int
+        P-value, 0 black to 65535 white.
+    colour : sequence of int
+        CIELab as DICOM writes it (PS3.3 C.10.7.1.1).
+
+    Returns
+    -------
+    ndarray of float64
+        One P-value, or RGB, 0 to 1.
+    """
+    if colour is None or state.get("SOPClassUID") != ColorSoftcopyPresentationStateStorage:
+        return np.array([value / 65535])
+    from highdicom.color import CIELabColor  # lazy: it takes half a second
+
+    try:
+        return (
+            np.array(CIELabColor.from_dicom_value([int(n) for n in colour]).to_rgb(clip=True)) / 255
+        )
+    except (TypeError, ValueError) as error:
+        raise LabError(f"A colour of the presentation state cannot be read: {error}") from error
 
 
 def _hidden(

@@ -80,7 +80,8 @@ def test_dcmtk_finds_no_error(
 def test_dciodvfy_finds_no_error_in_states_of_ultrasound(
     take: Take, verdict: Verdict, part: str
 ) -> None:
-    state = state_for(take(us, part), annotations=[Mark("POINT", [(30, 30)])])
+    shutter = Shutter(circle=(200, 200, 100), value=30000)
+    state = state_for(take(us, part), annotations=[Mark("POINT", [(30, 30)])], shutter=shutter)
     assert [line for line in verdict(state) if line.startswith(("Error", "Warning"))] == []
 
 

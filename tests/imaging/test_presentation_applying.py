@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from highdicom.color import CIELabColor
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.pixels import apply_windowing
@@ -307,6 +308,24 @@ def test_a_state_of_colour_keeps_the_colours(take: Take) -> None:
     seen = apply(state, image)
     assert np.array_equal(seen.plain, image.pixel_array[:, ::-1])
     assert (seen.values != seen.plain).any()
+
+
+def test_colours_of_shutter_and_layers_are_shown_in_a_state_of_colour(take: Take) -> None:
+    image = take(us, "KIDNEY")[0]
+    square = [(30.0, 30.0), (60.0, 30.0), (60.0, 60.0), (30.0, 60.0), (30.0, 30.0)]
+    state = state_for(
+        image,
+        shutter=Shutter(circle=(200, 200, 100), value=128 * 257),
+        annotations=[Mark("POLYLINE", square, filled=True)],
+    )
+    (layer,) = state.GraphicLayerSequence
+    layer.GraphicLayerRecommendedDisplayCIELabValue = list(CIELabColor.from_rgb(255, 165, 0).value)
+    seen = apply(state, image).values
+    assert list(seen[0, 0]) == [128, 128, 128]
+    assert list(seen[45, 45]) == [255, 165, 0]
+    layer.GraphicLayerRecommendedDisplayCIELabValue = [1, 2]
+    with pytest.raises(LabError, match="colour of the presentation state"):
+        apply(state, image)
 
 
 # What it is about, and what cannot be
