@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 from labsim.sop_classes import (
     BASIC_TEXT_SR,
+    COLOR_STATE,
+    GRAYSCALE_STATE,
     MODALITY_WORKLIST,
     MPPS,
     STORAGE_COMMITMENT,
@@ -34,6 +36,7 @@ NAMES: Mapping[str, str] = {
     "RAD-13": "Procedure Update",
     "RAD-14": "Query Images",
     "RAD-16": "Retrieve Images",
+    "RAD-19": "Creator Presentation State Stored",
     "RAD-25": "Report Issuing",
     "RAD-80": "Create UPS Workitem",
     "RAD-81": "Query UPS Workitems",
@@ -55,6 +58,8 @@ _BY_MESSAGE: Mapping[tuple[str, str], str] = {
     (MPPS, "N-SET"): "RAD-7",
     (STORAGE_COMMITMENT, "N-ACTION"): "RAD-10",
     (STORAGE_COMMITMENT, "N-EVENT-REPORT"): "RAD-10",
+    (GRAYSCALE_STATE, "C-STORE"): "RAD-19",
+    (COLOR_STATE, "C-STORE"): "RAD-19",
     (BASIC_TEXT_SR, "C-STORE"): "RAD-25",
     (UPS_PUSH, "N-CREATE"): "RAD-80",
     **{(uid, "C-FIND"): "RAD-81" for uid in (UPS_PULL, UPS_WATCH, UPS_QUERY)},

@@ -7,6 +7,8 @@ import pytest
 from labsim import ihe
 from labsim.ihe import NAMES, transaction_of
 from labsim.sop_classes import (
+    COLOR_STATE,
+    GRAYSCALE_STATE,
     MODALITY_WORKLIST,
     MPPS,
     STORAGE_COMMITMENT,
@@ -26,6 +28,8 @@ CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
         (MPPS, "N-CREATE", "RAD-6"),
         (MPPS, "N-SET", "RAD-7"),
         (CT_IMAGE, "C-STORE", "RAD-8"),
+        (GRAYSCALE_STATE, "C-STORE", "RAD-19"),
+        (COLOR_STATE, "C-STORE", "RAD-19"),
         (STORAGE_COMMITMENT, "N-ACTION", "RAD-10"),
         (STORAGE_COMMITMENT, "N-EVENT-REPORT", "RAD-10"),
         (STUDY_ROOT_FIND, "C-FIND", "RAD-14"),

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ColorSoftcopyPresentationStateStorage
+from pydicom.uid import UID
 
 from labsim.errors import ConfigurationError
 from labsim.imaging.common import IMPLEMENTATION_NAME, IMPLEMENTATION_UID, stamp
 from labsim.imaging.presentation_parts import Annotation, Area, Mark, Shutter, Text, Window
 from labsim.imaging.presentation_space import Placement
 from labsim.imaging.presentation_tables import tables
+from labsim.sop_classes import COLOR_STATE
 
 __all__ = ["Annotation", "Area", "Mark", "Shutter", "Text", "Window", "make"]
 
@@ -318,7 +319,7 @@ def _shut(state: Dataset, shutter: Shutter) -> None:
         raise ConfigurationError("A shutter needs a shape.", "Give rectangle, circle or polygon.")
     state.ShutterShape = shapes
     state.ShutterPresentationValue = shutter.value
-    if state.SOPClassUID == ColorSoftcopyPresentationStateStorage:
+    if state.SOPClassUID == COLOR_STATE:
         from highdicom.color import CIELabColor  # lazy: it takes half a second
 
         state.ShutterPresentationColorCIELabValue = list(

@@ -11,10 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import (
-    ColorSoftcopyPresentationStateStorage,
-    GrayscaleSoftcopyPresentationStateStorage,
-)
 
 from labsim.errors import LabError
 from labsim.imaging.presentation_drawing import Sheet
@@ -22,10 +18,11 @@ from labsim.imaging.presentation_grey import grey, stored
 from labsim.imaging.presentation_planes import shutter
 from labsim.imaging.presentation_references import refers_to, require_reference
 from labsim.imaging.presentation_space import place
+from labsim.sop_classes import COLOR_STATE, GRAYSCALE_STATE
 
 __all__ = ["Shown", "apply", "is_presentation_state", "refers_to"]
 
-_KINDS = (GrayscaleSoftcopyPresentationStateStorage, ColorSoftcopyPresentationStateStorage)
+_KINDS = (GRAYSCALE_STATE, COLOR_STATE)
 
 
 @dataclass(frozen=True)
@@ -121,7 +118,7 @@ def apply(
 def _values(state: Dataset, image: Dataset, frame: int) -> NDArray[np.float64]:
     """Return P-values, 0 to 1."""
     coloured = int(image.get("SamplesPerPixel") or 1) == 3
-    if coloured != (state.SOPClassUID == ColorSoftcopyPresentationStateStorage):
+    if coloured != (state.SOPClassUID == COLOR_STATE):
         raise LabError(
             "A grayscale presentation state is for grey images, one of colour for coloured ones.",
             f"The image is {image.get('PhotometricInterpretation')}.",

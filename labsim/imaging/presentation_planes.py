@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import ColorSoftcopyPresentationStateStorage
 
 from labsim.errors import LabError
+from labsim.sop_classes import COLOR_STATE
 
 Mask = NDArray[np.bool_]
 Shade = NDArray[np.float64]
@@ -73,7 +73,7 @@ def shade(state: Dataset, value: int, colour: Sequence[int] | None) -> Shade:
     ndarray of float64
         One P-value, or RGB, 0 to 1.
     """
-    if colour is None or state.get("SOPClassUID") != ColorSoftcopyPresentationStateStorage:
+    if colour is None or state.get("SOPClassUID") != COLOR_STATE:
         return np.array([value / 65535])
     from highdicom.color import CIELabColor  # lazy: it takes half a second
 

@@ -38,9 +38,9 @@ class Window:
             return np.asarray(1 / (1 + np.exp(steep)))
         if self.function == LINEAR_EXACT:
             return np.clip((values - self.center) / self.width + 0.5, 0, 1)
-        # A width of 1 is a threshold.
-        scaled = (values - (self.center - 0.5)) / max(self.width - 1, 1e-9) + 0.5
-        return np.clip(scaled, 0, 1)
+        if self.width <= 1:  # a threshold
+            return np.asarray(values > self.center - 0.5, dtype=np.float64)
+        return np.clip((values - (self.center - 0.5)) / (self.width - 1) + 0.5, 0, 1)
 
 
 def shown(image: Dataset, pixels: NDArray[Any], window: Window | None = None) -> NDArray[np.uint8]:
