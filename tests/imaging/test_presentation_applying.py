@@ -92,6 +92,17 @@ def test_a_modality_table_comes_before_the_window(image: FileDataset) -> None:
     assert list(apply(state, image).values[0]) == [0, 0, 0, 128, 255, 255]
 
 
+def test_a_table_of_signed_values_begins_below_zero_whatever_its_vr_says(
+    image: FileDataset,
+) -> None:
+    state = state_for(image)
+    state.RescaleIntercept = -100
+    item = Dataset()
+    item.VOILUTSequence = [table(65536 - 100, list(range(256)), 8)]
+    state.SoftcopyVOILUTSequence = [item]
+    assert np.array_equal(apply(state, image).values, image.pixel_array)
+
+
 def test_a_presentation_table_has_the_last_word(image: FileDataset) -> None:
     state = state_for(image)
     state.PresentationLUTSequence = [table(0, [1023, 0], 10)]
