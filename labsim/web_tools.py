@@ -6,6 +6,7 @@ says which command of curl does the same from outside.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from pydicom.errors import InvalidDicomError
 from labsim.errors import ConfigurationError, HttpFailed, NotFound
 from labsim.journal import Journal
 from labsim.systems.facility import Endpoint
+from labsim.systems.web.multipart_reading import Part, boundary_of, media_type_of, read_parts
 from labsim.systems.web.service import BASE
 from labsim.table import Table
 from labsim.wire.http_client import HttpClient
@@ -47,6 +49,22 @@ class Found(Table):
         The answers, one for each row.
     """
 
+    datasets: list[Dataset] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Fetched(Table):
+    """What was retrieved.
+
+    Parameters
+    ----------
+    parts : list of bytes
+        What came, one for each row; of an answer without parts the whole.
+    datasets : list of Dataset
+        The instances, or what metadata says of them.
+    """
+
+    parts: list[bytes] = field(default_factory=list)
     datasets: list[Dataset] = field(default_factory=list)
 
 
@@ -102,6 +120,49 @@ class WebTools:
         rows = [[_shown(dataset, keyword) for keyword in columns] for dataset in datasets]
         command = self._curl(f'"{self._url(system, path)}"')
         return Found(columns or ["match"], rows, f"{len(rows)} found, as by {command}", datasets)
+
+    def wado(
+        self, path: str, token: str = "", *, accept: str = "*/*", system: str = "pacs"
+    ) -> Fetched:
+        """Retrieve over the web (WADO-RS, PS3.18 10.4).
+
+        The same with curl: ``curl -H "Authorization: Bearer $TOKEN" -H 'Accept: …'
+        --output FILE http://127.0.0.1:PORT/dicom-web/studies/…``.
+
+        Parameters
+        ----------
+        path : str
+            What, such as ``"/studies/2.25.1"``; ``/metadata``, ``/rendered``,
+            ``/thumbnail`` or ``/bulkdata`` may follow, of an instance ``/frames/1``.
+        token : str
+            As `hospital.pacs.tokens.issue` made it, with the right to read.
+        accept : str
+            As what, such as ``'multipart/related; type="application/dicom";
+            transfer-syntax=*'`` for as it is stored, or ``"image/png"``.
+        system : str
+            ``"pacs"`` or ``"archive"``.
+
+        Returns
+        -------
+        Fetched
+            A table of what came; ``parts`` has it as bytes, ``datasets`` as data sets.
+
+        Raises
+        ------
+        HttpFailed
+            If the retrieval is refused.
+        Unreachable
+            If nothing answers, or the answer breaks off.
+        """
+        answer = self._request("GET", path, token, system, "RAD-107", {"Accept": accept})
+        parts = _parts_of(answer)
+        datasets = [dataset for part in parts for dataset in _datasets_of(part)]
+        rows = [(n, part.media_type, len(part.content)) for n, part in enumerate(parts, start=1)]
+        url = f'"{self._url(system, path)}"'
+        command = self._curl(f"-H 'Accept: {accept}'", "--output FILE", url)
+        contents = [part.content for part in parts]
+        columns = ("part", "media type", "octets")
+        return Fetched(columns, rows, f"Retrieved, as by {command}", contents, datasets)
 
     def stow(
         self,
@@ -208,6 +269,22 @@ class WebTools:
 def _below_base(path: str) -> str:
     """Return a path below the base, with what a URL has no place for written as ``%…``."""
     return f"{BASE}/{quote(path.lstrip('/'), safe='/?&=%*,^.-:()+')}"
+
+
+def _parts_of(answer: httpx.Response) -> list[Part]:
+    kind = answer.headers.get("Content-Type", "")
+    if not kind.startswith("multipart/"):
+        return [Part(media_type_of(kind)[0], answer.content)]
+    inner = media_type_of(kind)[1].get("type", "")
+    return read_parts(answer.content, boundary_of(kind, inner), inner)
+
+
+def _datasets_of(part: Part) -> list[Dataset]:
+    if part.media_type == "application/dicom":
+        return [dcmread(BytesIO(part.content))]
+    if part.media_type == _JSON:  # bulk data stays where it is
+        return [Dataset.from_json(item, lambda uri: b"") for item in json.loads(part.content)]
+    return []
 
 
 def _columns(datasets: Sequence[Dataset]) -> list[str]:

@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,30 @@ def test_curl_does_the_same_as_a_search(
         answered = run(command_of(found.caption), reader)
         assert [str(d.StudyInstanceUID) in answered for d in found.datasets] == [True] * len(found)
         assert bool(found) == bool(answered)
+
+
+def test_what_is_retrieved_comes_as_bytes_and_as_data_sets(clinic: Hospital, reader: str) -> None:
+    stored = dcmread(DATASETS / "name-utf8.dcm")
+    study = f"/studies/{stored.StudyInstanceUID}"
+    found = clinic.tools.wado(study, reader)
+    assert [row[1] for row in found] == ["application/dicom"]
+    assert found.datasets == [stored]
+    assert dcmread(BytesIO(found.parts[0])) == stored
+    (described,) = clinic.tools.wado(f"{study}/metadata", reader).datasets
+    assert (described.PatientName, described.Rows) == (stored.PatientName, stored.Rows)
+    accept = "image/png"
+    (picture,) = clinic.tools.wado(f"{study}/thumbnail", reader, accept=accept).parts
+    assert picture.startswith(b"\x89PNG")
+    assert clinic.journal.events(source="desk", transaction="RAD-107")
+
+
+def test_curl_does_the_same_as_retrieving(clinic: Hospital, reader: str, tmp_path: Path) -> None:
+    study = dcmread(DATASETS / "name-utf8.dcm").StudyInstanceUID
+    accept = 'multipart/related; type="application/octet-stream"'
+    found = clinic.tools.wado(f"/studies/{study}/bulkdata", reader, accept=accept)
+    file = tmp_path / "answer"
+    run(command_of(found.caption).replace("FILE", str(file)), reader)
+    assert found.parts[0] in file.read_bytes()
 
 
 def test_curl_does_the_same_as_storing(hospital: Hospital, peer: Callable[[str], Path]) -> None:

@@ -6,6 +6,7 @@ does not have is the identity, whatever the image says (PS3.4 N.2.1.1, N.2.1.3).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,6 @@ from pydicom.pixels.utils import pixel_array
 
 from labsim.errors import LabError
 from labsim.imaging.presentation_references import first_of
-from labsim.imaging.viewing import FUNCTIONS, LINEAR, Window
 
 Values = NDArray[np.float64]
 _Range = tuple[float, float]
@@ -71,7 +71,7 @@ def stored(image: Dataset, frame: int) -> NDArray[Any]:
         raise LabError(f"The pixels of the image cannot be read: {error}.") from error
 
 
-def window(values: NDArray[Any], center: float, width: float, function: str = LINEAR) -> Values:
+def window(values: NDArray[Any], center: float, width: float, function: str = "LINEAR") -> Values:
     """Map values to grey by a window (PS3.3 C.11.2.1.2, C.11.2.1.3).
 
     Parameters
@@ -93,16 +93,38 @@ def window(values: NDArray[Any], center: float, width: float, function: str = LI
     LabError
         If there is no such function, or the window is too narrow for it.
     """
-    if function not in FUNCTIONS:
+    if function not in _FUNCTIONS:
         raise LabError(
-            f"There is no VOI LUT Function {function!r}.", f"Use {', '.join(FUNCTIONS)}."
+            f"There is no VOI LUT Function {function!r}.", f"Use {', '.join(_FUNCTIONS)}."
         )
-    if width < 1 if function == LINEAR else width <= 0:
+    if width < 1 if function == "LINEAR" else width <= 0:
         raise LabError(
             f"A window of width {width:g} shows nothing.",
             "The width is at least 1, and for other functions than LINEAR above 0.",
         )
-    return Window(center, width, function).applied(np.asarray(values, dtype=np.float64))
+    return _FUNCTIONS[function](np.asarray(values, dtype=np.float64), center, width)
+
+
+def _linear(values: Values, center: float, width: float) -> Values:
+    if width == 1:
+        return np.asarray(values > center - 0.5, dtype=np.float64)
+    return np.asarray(np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1))
+
+
+def _linear_exact(values: Values, center: float, width: float) -> Values:
+    return np.asarray(np.clip((values - center) / width + 0.5, 0, 1))
+
+
+def _sigmoid(values: Values, center: float, width: float) -> Values:
+    # Beyond ±500 it is 0 or 1 to the last bit, and the exponential would overflow.
+    return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -500, 500))))
+
+
+_FUNCTIONS: dict[str, Callable[[Values, float, float], Values]] = {
+    "LINEAR": _linear,
+    "LINEAR_EXACT": _linear_exact,
+    "SIGMOID": _sigmoid,
+}
 
 
 @dataclass(frozen=True)
@@ -163,7 +185,7 @@ def _of_interest(item: Dataset | None, values: Values, limits: _Range) -> Values
     center, width = _first(item.get("WindowCenter")), _first(item.get("WindowWidth"))
     if center is None or width is None:
         raise LabError("An item of the Softcopy VOI LUT Sequence has neither window nor table.")
-    return window(values, center, width, str(item.get("VOILUTFunction") or LINEAR))
+    return window(values, center, width, str(item.get("VOILUTFunction") or "LINEAR"))
 
 
 def _presentation(state: Dataset, values: Values) -> Values:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,36 +10,10 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 
-LINEAR, LINEAR_EXACT, SIGMOID = "LINEAR", "LINEAR_EXACT", "SIGMOID"
-FUNCTIONS = (LINEAR, LINEAR_EXACT, SIGMOID)
+from labsim.imaging.presentation_grey import window as windowed
+from labsim.imaging.presentation_parts import Window
 
-
-@dataclass(frozen=True)
-class Window:
-    """Which values are shown between black and white (PS3.3 C.11.2.1.2).
-
-    Parameters
-    ----------
-    center, width : float
-        In the unit of the values, such as HU.
-    function : str
-        VOI LUT Function (0028,1056): one of `FUNCTIONS`.
-    """
-
-    center: float
-    width: float
-    function: str = LINEAR
-
-    def applied(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """Return values as grey, 0 black to 1 white."""
-        if self.function == SIGMOID:
-            steep = np.clip(-4 * (values - self.center) / self.width, -700, 700)
-            return np.asarray(1 / (1 + np.exp(steep)))
-        if self.function == LINEAR_EXACT:
-            return np.clip((values - self.center) / self.width + 0.5, 0, 1)
-        if self.width <= 1:  # a threshold
-            return np.asarray(values > self.center - 0.5, dtype=np.float64)
-        return np.clip((values - (self.center - 0.5)) / (self.width - 1) + 0.5, 0, 1)
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
 def shown(image: Dataset, pixels: NDArray[Any], window: Window | None = None) -> NDArray[np.uint8]:
@@ -78,7 +51,7 @@ def _grey(image: Dataset, pixels: NDArray[Any], window: Window | None) -> NDArra
         return np.asarray(apply_voi(values, image) / (2**bits - 1), float)
     window = window or suggested(image)
     if window is not None:
-        return window.applied(values.astype(float))
+        return windowed(values, window.center, window.width, window.function)
     real = values[pixels != image.PixelPaddingValue] if "PixelPaddingValue" in image else values
     low, high = (float(real.min()), float(real.max())) if real.size else (0.0, 0.0)
     return np.clip((values.astype(float) - low) / max(high - low, 1e-9), 0, 1)
@@ -89,8 +62,9 @@ def suggested(image: Dataset) -> Window | None:
     center, width = (_first(image.get(key)) for key in ("WindowCenter", "WindowWidth"))
     if center is None or width is None:
         return None
-    function = str(image.get("VOILUTFunction") or LINEAR)
-    return Window(center, max(width, 1e-9), function if function in FUNCTIONS else LINEAR)
+    function = str(image.get("VOILUTFunction") or "LINEAR")
+    narrowest = 1 if function == "LINEAR" else 1e-9
+    return Window(center, max(width, narrowest), function if function in FUNCTIONS else "LINEAR")
 
 
 def _first(value: Any) -> float | None:

@@ -12,7 +12,6 @@ from pynetdicom.dsutils import create_file_meta, encode_file_meta
 
 from labsim.errors import LabError
 from labsim.imaging.common import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
-from labsim.systems.audit import message as roles
 from labsim.systems.audit.message import Participant
 from labsim.systems.audit.trail import MINOR_FAILURE, SUCCESS
 from labsim.systems.facility import System
@@ -150,23 +149,19 @@ class Holdings:
             dataset.SpecificCharacterSet = UNICODE
         return dataset
 
-    def taken(self, who: str, host: str, sop_uids: Iterable[str], problem: str = "") -> None:
+    def taken(self, who: Participant, sop_uids: Iterable[str], problem: str = "") -> None:
         """Report in the audit trail what somebody took (PS3.15 A.5.3.7).
 
         Parameters
         ----------
-        who : str
-            Name of the token.
-        host : str
-            From where.
+        who : Participant
+            Who.
         sop_uids : iterable of str
             The instances.
         problem : str
             What went wrong, if not all of them arrived.
         """
-        caller = Participant(who, requestor=True, role=roles.DESTINATION, host=host)
-        outcome = MINOR_FAILURE if problem else SUCCESS
-        self._auditing.taken(caller, sop_uids, outcome, problem)
+        self._auditing.taken(who, sop_uids, MINOR_FAILURE if problem else SUCCESS, problem)
 
     def _file(self, instance: Instance, target: UID) -> tuple[UID, bytes]:
         stored = UID(instance.transfer_syntax)

@@ -8,10 +8,12 @@ from typing import Any
 from pydicom.dataset import FileDataset
 
 from labsim.errors import LabError
+from labsim.imaging.presentation_applying import is_presentation_state
 from labsim.systems.pacs.index import Instance
 from labsim.systems.web.frames import frames_of, numbers_of, require
 from labsim.systems.web.media_types import MediaRange
 from labsim.systems.web.multipart_writing import Part
+from labsim.systems.web.presented import Presented
 from labsim.systems.web.rendering import (
     GIF,
     KINDS,
@@ -78,25 +80,51 @@ class Rendered(Drawing):
             image, count = await self.in_thread(self.opened, instance)
         except LabError as error:
             raise HttpError(406, f"The image cannot be rendered: {error.what}.") from error
+        if is_presentation_state(image) and not asked:
+            await self._state(image, look)
+            return
         if not count and not asked:
             raise HttpError(406, "This instance is no image: it cannot be rendered here.")
         numbers = asked or list(range(1, count + 1))
         require(numbers, count)
-        ranges = self.accepted()
-        for one in ranges:
-            # A GIF shows an image of several frames as a whole.
-            kinds = KINDS if len(numbers) == 1 else (GIF,) if not asked else ()
-            if kind := _kind([one], multipart=False, kinds=kinds):
-                data = await self.made(lambda: Part(kind, self.drawn(image, numbers, kind, look)))
-                await self.answer(data)
-                return
-            if kind := _kind([one], multipart=True):
-                parts = self._frames(instance, image, numbers, kind, look)
-                await self.stream(kind, parts)
-                return
-        if len(numbers) > 1:
+        several = len(numbers) > 1
+        # A GIF shows an image of several frames as a whole.
+        kind, parted = self._chosen((GIF,) if several and not asked else () if several else KINDS)
+        if parted:
+            await self.stream(kind, self._frames(instance, image, numbers, kind, look))
+        elif kind:
+            await self.answer(
+                await self.made(lambda: Part(kind, self.drawn(image, numbers, kind, look)))
+            )
+        elif several:
             raise self.not_acceptable(f"image/gif, or a frame of its {count}: …/frames/1/rendered")
-        raise self.not_acceptable(_OFFERED)
+        else:
+            raise self.not_acceptable(_OFFERED)
+
+    def _chosen(self, alone: Sequence[str]) -> tuple[str, bool]:
+        """Return the best media type, of those that may go alone, or whether in parts."""
+        for one in self.accepted():
+            if kind := _kind([one], multipart=False, kinds=alone):
+                return kind, False
+            if kind := _kind([one], multipart=True):
+                return kind, True
+        return "", False
+
+    async def _state(self, state: FileDataset, look: Look) -> None:
+        """Answer for a presentation state with the images it is about, as it shows them."""
+        presented = Presented(self.holdings, state)
+        targets = await self.in_thread(presented.targets)
+        if not targets:
+            raise HttpError(404, "The images that the presentation state is about are not here.")
+        self._instances += [target.instance for target in targets]
+        kind, parted = self._chosen(KINDS if len(targets) == 1 else ())
+        if not kind:
+            raise self.not_acceptable(_OFFERED)
+        parts = (Part(kind, presented.drawn(target, kind, look)) for target in targets)
+        if parted:
+            await self.stream(kind, parts)
+        else:
+            await self.answer(await self.made(lambda: next(parts)))
 
     def _of(self, found: Sequence[Instance], kind: str, look: Look) -> Iterator[Part]:
         given = 0

@@ -9,10 +9,12 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
 
-from labsim.imaging.viewing import FUNCTIONS, Window, shown
+from labsim.imaging.presentation_parts import Window
+from labsim.imaging.viewing import FUNCTIONS, shown
 from labsim.wire.http import HttpError
 
 if TYPE_CHECKING:
@@ -86,9 +88,14 @@ def picture(image: Dataset, number: int, look: Look) -> Image.Image:
     look : Look
         How.
     """
+    return framed(shown(image, pixel_array(image, index=number - 1), look.window), look)
+
+
+def framed(pixels: NDArray[np.uint8], look: Look) -> Image.Image:
+    """Return what a screen shows as a picture, in its viewport."""
     from PIL import Image  # loaded when needed: importing the lab must not load what draws
 
-    made = Image.fromarray(shown(image, pixel_array(image, index=number - 1), look.window))
+    made = Image.fromarray(pixels)
     return made if look.viewport is None else _fitted(made, look.viewport)
 
 
@@ -124,7 +131,7 @@ def _window(written: str) -> Window:
             f"{written[:64]!r} is no window.",
             "Write window=center,width,function with linear, linear-exact or sigmoid.",
         )
-    if values[1] < (1 if function == FUNCTIONS[0] else 1e-6):
+    if values[1] < (1 if function == "LINEAR" else 1e-6):
         raise HttpError(400, f"No window has a width of {values[1]:g}.")
     return Window(values[0], values[1], function)
 

@@ -7,12 +7,14 @@ patient as corrected, and nothing that is rejected or held.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tornado.iostream import StreamClosedError
 
 from labsim.errors import LabError
 from labsim.ids import is_uid
+from labsim.systems.audit.message import DESTINATION
 from labsim.systems.pacs.index import Instance
 from labsim.systems.pacs.transcoding import CannotTranscode
 from labsim.systems.web.handler import WebHandler
@@ -27,20 +29,15 @@ _LEVELS = ("study", "series", "instance")
 class Retrieve(WebHandler):
     """Gives out what a store holds."""
 
-    def initialize(self, base: str, holdings: Holdings, **rest: Any) -> None:  # type: ignore[override]
+    def initialize(self, holdings: Holdings, **rest: Any) -> None:  # type: ignore[override]
         """Take what the route says."""
         super().initialize(**rest)
-        self._base = base
         self.holdings = holdings
 
     async def wanted(self, *uids: str) -> list[Instance]:
         """Return what a path names: a study, a series of it, or an instance of that."""
         self.transaction = "RAD-107"
         self._instances: list[Instance] = []
-        self._authority = self.request.host
-        if ":" not in self._authority:  # some callers forget that it is part of Host (RFC 9110 7.2)
-            here = self.request.connection.stream.socket.getsockname()  # type: ignore[union-attr]
-            self._authority += f":{here[1]}"
         for uid in uids:
             if not is_uid(uid):
                 raise HttpError(400, f"{uid[:64]!r} is not a UID.")
@@ -81,9 +78,8 @@ class Retrieve(WebHandler):
 
     def address(self, instance: Instance, *more: str) -> str:
         """Return the address of an instance, or of something below it."""
-        path = f"studies/{instance.study_uid}/series/{instance.series_uid}"
-        parts = [self._base, path, "instances", instance.sop_uid, *more]
-        return f"{self.request.protocol}://{self._authority}{'/'.join(parts)}"
+        series = f"studies/{instance.study_uid}/series/{instance.series_uid}"
+        return self.url(series, "instances", instance.sop_uid, *more)
 
     async def answer(self, part: Part) -> None:
         """Answer with one thing alone."""
@@ -132,8 +128,8 @@ class Retrieve(WebHandler):
 
     async def _tell(self) -> None:
         uids = [instance.sop_uid for instance in self._instances]
-        host = self.caller.rpartition(":")[0] or self.caller
-        await self.in_thread(self.holdings.taken, self.holder, host, uids, self.problem)
+        caller = replace(self.source(), role=DESTINATION)
+        await self.in_thread(self.holdings.taken, caller, uids, self.problem)
 
 
 def _as_answer(error: Exception) -> Exception:

@@ -97,4 +97,4 @@ def routes(base: str, **named: Any) -> list[tuple[str, type[WebHandler], dict[st
         **{f"{level}/rendered": Rendered for level in (*levels, FRAMES)},
         **{f"{level}/thumbnail": Thumbnail for level in (*levels, FRAMES)},
     }
-    return [(base + path, handler, {"base": base, **named}) for path, handler in paths.items()]
+    return [(base + path, handler, named) for path, handler in paths.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
 from io import BytesIO
 from typing import Any
 
@@ -20,6 +21,7 @@ from pydicom.sequence import Sequence
 
 from labsim import Hospital
 from labsim.ids import make_uid
+from labsim.imaging.presentation import make
 
 Store = Callable[..., list[FileDataset]]
 Browse = Callable[..., AbstractContextManager[DICOMwebClient]]
@@ -243,3 +245,31 @@ def test_annotations_are_said_to_be_ignored(
 ) -> None:
     answer = get(clinic, f"{keep(clinic, ramp(image))}/rendered?annotation=patient")
     assert (answer.status_code, "annotation" in answer.headers["Warning"]) == (200, True)
+
+
+def test_a_presentation_state_shows_the_images_it_is_about(
+    clinic: Hospital, image: Image, keep: Keep, get: Get, parts_of: Parts
+) -> None:
+    shared = {
+        "PatientID": "STATED",
+        "StudyInstanceUID": make_uid("stated study"),
+        "SeriesInstanceUID": make_uid("stated series"),
+        "PixelSpacing": [1, 1],
+    }
+    images = [ramp(image, **shared), ramp(image, **shared)]
+    named = {"now": datetime(2026, 3, 2, 10, 30), "window": (-600, 1500), "inverse": True}
+    states = [
+        make(about, series_uid=make_uid("pr", n), sop_uid=make_uid("pr", n, 1), **named)
+        for n, about in enumerate((images[:1], images))
+    ]
+    paths = [keep(clinic, one) for one in images]
+    one, both = (keep(clinic, state) for state in states)
+    wanted = 255 - grey(RAMP - 1024.0, -600, 1500)
+    alone = seen(get(clinic, f"{one}/rendered?window=0,1,linear", "image/png"))
+    assert np.abs(alone.astype(int) - wanted).max() <= 1
+    assert get(clinic, f"{both}/rendered", "image/png").status_code == 406
+    accept = 'multipart/related; type="image/png"'
+    assert len(parts_of(get(clinic, f"{both}/rendered", accept))) == 2
+    clinic.pacs.reject(paths[0].rpartition("/")[2])
+    assert len(parts_of(get(clinic, f"{both}/rendered", accept))) == 1
+    assert get(clinic, f"{one}/rendered").status_code == 404
