@@ -6,6 +6,7 @@ says which command of curl does the same from outside.
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from pydicom.errors import InvalidDicomError
 from labsim.errors import ConfigurationError, HttpFailed, NotFound
 from labsim.journal import Journal
 from labsim.systems.facility import Endpoint
+from labsim.systems.web.multipart_reading import Part, media_type_of, read_parts
 from labsim.systems.web.service import BASE
 from labsim.table import Table
 from labsim.wire.http_client import HttpClient
@@ -50,6 +52,24 @@ class Found(Table):
     datasets: list[Dataset] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Retrieved(Table):
+    """What was retrieved.
+
+    Parameters
+    ----------
+    parts : list of Part
+        Media type and content of each, one for each row.
+    """
+
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        """The parts that are DICOM files, and what is in those of metadata."""
+        return [dataset for part in self.parts for dataset in _datasets_in(part)]
+
+
 class WebTools:
     """What the desk does over HTTP.
 
@@ -65,6 +85,7 @@ class WebTools:
         self, journal: Journal, network: Network, endpoints: Callable[[], Sequence[Endpoint]]
     ) -> None:
         self._endpoints = endpoints
+        self._network = network
         self._http = HttpClient("desk", journal, network)
 
     def qido(self, path: str, token: str = "", *, system: str = "pacs") -> Found:
@@ -100,8 +121,56 @@ class WebTools:
         datasets = [Dataset.from_json(item) for item in items]
         columns = _columns(datasets)
         rows = [[_shown(dataset, keyword) for keyword in columns] for dataset in datasets]
-        command = self._curl(f'"{self._url(system, path)}"')
+        command = self._curl(system, path)
         return Found(columns or ["match"], rows, f"{len(rows)} found, as by {command}", datasets)
+
+    def wado(
+        self, path: str, token: str = "", *, accept: str = "*/*", system: str = "pacs"
+    ) -> Retrieved:
+        """Retrieve over the web (WADO-RS, PS3.18 10.4).
+
+        The same with curl: ``curl -H "Authorization: Bearer $TOKEN" -H "Accept: …"
+        "http://127.0.0.1:PORT/dicom-web/studies/UID"``.
+
+        Parameters
+        ----------
+        path : str
+            What to retrieve: ``"/studies/UID"`` or what is below it, also as
+            ``"…/metadata"``, ``"…/frames/1"`` or ``"…/rendered"``.
+        token : str
+            As `hospital.pacs.tokens.issue` made it, with the right to read.
+        accept : str
+            The media types to have it in; the archive chooses if left out.
+        system : str
+            ``"pacs"`` or ``"archive"``.
+
+        Returns
+        -------
+        Retrieved
+            A table of the parts; ``parts`` has their content, and ``datasets``
+            the instances among them.
+
+        Raises
+        ------
+        HttpFailed
+            If it is refused, or not there.
+        Unreachable
+            If nothing answers, or the answer was cut off.
+        """
+        answer = self._request("GET", path, token, system, "RAD-107", {"Accept": accept})
+        kind, parameters = media_type_of(answer.headers.get("Content-Type", ""))
+        parts = [Part(kind, answer.content)]
+        if kind.startswith("multipart/"):
+            boundary = parameters.get("boundary", "").encode()
+            parts = read_parts(answer.content, boundary, parameters.get("type", ""))
+        rows = [
+            (number, part.media_type, len(part.content), _described(part))
+            for number, part in enumerate(parts, 1)
+        ]
+        command = self._curl(system, path, f"-H 'Accept: {accept}'")
+        partial = f"; {warning}" if (warning := answer.headers.get("Warning")) else ""
+        caption = f"Retrieved, as by {command}{partial}"
+        return Retrieved(("part", "media type", "octets", "what"), rows, caption, parts)
 
     def stow(
         self,
@@ -153,11 +222,8 @@ class WebTools:
         answer = self._request("POST", path, token, system, "RAD-108", headers, body)
         said = _said(Dataset.from_json(answer.json()))
         rows = [(file.name, file.sop_uid, said.get(file.sop_uid, file.problem)) for file in taken]
-        command = self._curl(
-            f"-H 'Content-Type: {_FILE}'",
-            '-F "file=@FILE;type=application/dicom"',
-            self._url(system, path),
-        )
+        form = f"-H 'Content-Type: {_FILE}'", '-F "file=@FILE;type=application/dicom"'
+        command = self._curl(system, path, *form)
         return Table(("file", "instance", "answer"), rows, f"Stored, as by {command}")
 
     def _request(
@@ -191,18 +257,24 @@ class WebTools:
         return answer
 
     def _web_endpoint(self, system: str) -> Endpoint:
-        offered = [e for e in self._endpoints() if e.protocol == "dicomweb"]
+        offered = [e for e in self._endpoints() if e.protocol.removesuffix("-tls") == "dicomweb"]
         for endpoint in offered:
             if endpoint.system == system:
                 return endpoint
         names = ", ".join(sorted(e.system for e in offered))
         raise NotFound(f"No system {system!r} speaks DICOMweb.", f"Use {names}.")
 
-    def _url(self, system: str, path: str) -> str:
-        return f"http://{self._web_endpoint(system).local}{_below_base(path)}"
-
-    def _curl(self, *words: str) -> str:
-        return " ".join(("curl", '-H "Authorization: Bearer $TOKEN"', *words))
+    def _curl(self, system: str, path: str, *words: str) -> str:
+        """Return the command line that does the same from this machine."""
+        endpoint = self._web_endpoint(system)
+        place, scheme = str(endpoint.local), "http"
+        bearer = '-H "Authorization: Bearer $TOKEN"'
+        if endpoint.tls and (own := self._network.credentials):
+            # The name in the certificate is the host's; it is reached by the port on this machine.
+            place, scheme = str(endpoint.address), "https"
+            shown = f'--cert "{own.certificate}" --key "{own.key}" --cacert "{own.root}"'
+            bearer = f"{bearer} {shown} --connect-to ::{endpoint.local}"
+        return " ".join(("curl", bearer, *words, f'"{scheme}://{place}{_below_base(path)}"'))
 
 
 def _below_base(path: str) -> str:
@@ -221,6 +293,23 @@ def _shown(dataset: Dataset, keyword: str) -> str:
         return ""
     element = dataset[keyword]
     return "\\".join(map(str, element.value)) if element.VM > 1 else str(element.value)
+
+
+def _datasets_in(part: Part) -> list[Dataset]:
+    if part.media_type == "application/dicom":
+        return [dcmread(BytesIO(part.content))]
+    if part.media_type == _JSON:
+        # Bulk data stay where they are, and are retrieved by their own address.
+        return [Dataset.from_json(item, lambda *where: None) for item in json.loads(part.content)]
+    return []
+
+
+def _described(part: Part) -> str:
+    """Return what a part is, in a few words."""
+    datasets = _datasets_in(part)
+    if part.media_type == _JSON:
+        return f"metadata of {len(datasets)} instances"
+    return ", ".join(str(dataset.SOPInstanceUID) for dataset in datasets)
 
 
 class _Sent:
