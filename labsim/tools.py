@@ -111,7 +111,6 @@ class Tools(WebTools):
         self.ae_title = ae_title
         self.local_port = local_port
         self._journal = journal
-        self._network = network
 
     def echoscu(
         self, system: str, *, calling: str = "", called: str = "", tls: bool = False

@@ -23,7 +23,7 @@ from pydicom.errors import InvalidDicomError
 from labsim.errors import ConfigurationError, HttpFailed, NotFound
 from labsim.journal import Journal
 from labsim.systems.facility import Endpoint
-from labsim.systems.web.multipart_reading import Part, boundary_of, media_type_of, read_parts
+from labsim.systems.web.multipart_reading import Part, media_type_of, read_parts
 from labsim.systems.web.service import BASE
 from labsim.table import Table
 from labsim.wire.http_client import HttpClient
@@ -53,19 +53,21 @@ class Found(Table):
 
 
 @dataclass(frozen=True)
-class Fetched(Table):
+class Retrieved(Table):
     """What was retrieved.
 
     Parameters
     ----------
-    parts : list of bytes
-        What came, one for each row; of an answer without parts the whole.
-    datasets : list of Dataset
-        The instances, or what metadata says of them.
+    parts : list of Part
+        Media type and content of each, one for each row.
     """
 
-    parts: list[bytes] = field(default_factory=list)
-    datasets: list[Dataset] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+
+    @property
+    def datasets(self) -> list[Dataset]:
+        """The parts that are DICOM files, and what is in those of metadata."""
+        return [dataset for part in self.parts for dataset in _datasets_in(part)]
 
 
 class WebTools:
@@ -83,6 +85,7 @@ class WebTools:
         self, journal: Journal, network: Network, endpoints: Callable[[], Sequence[Endpoint]]
     ) -> None:
         self._endpoints = endpoints
+        self._network = network
         self._http = HttpClient("desk", journal, network)
 
     def qido(self, path: str, token: str = "", *, system: str = "pacs") -> Found:
@@ -118,51 +121,56 @@ class WebTools:
         datasets = [Dataset.from_json(item) for item in items]
         columns = _columns(datasets)
         rows = [[_shown(dataset, keyword) for keyword in columns] for dataset in datasets]
-        command = self._curl(f'"{self._url(system, path)}"')
+        command = self._curl(system, path)
         return Found(columns or ["match"], rows, f"{len(rows)} found, as by {command}", datasets)
 
     def wado(
         self, path: str, token: str = "", *, accept: str = "*/*", system: str = "pacs"
-    ) -> Fetched:
+    ) -> Retrieved:
         """Retrieve over the web (WADO-RS, PS3.18 10.4).
 
-        The same with curl: ``curl -H "Authorization: Bearer $TOKEN" -H 'Accept: …'
-        --output FILE http://127.0.0.1:PORT/dicom-web/studies/…``.
+        The same with curl: ``curl -H "Authorization: Bearer $TOKEN" -H "Accept: …"
+        "http://127.0.0.1:PORT/dicom-web/studies/UID"``.
 
         Parameters
         ----------
         path : str
-            What, such as ``"/studies/2.25.1"``; ``/metadata``, ``/rendered``,
-            ``/thumbnail`` or ``/bulkdata`` may follow, of an instance ``/frames/1``.
+            What to retrieve: ``"/studies/UID"`` or what is below it, also as
+            ``"…/metadata"``, ``"…/frames/1"`` or ``"…/rendered"``.
         token : str
             As `hospital.pacs.tokens.issue` made it, with the right to read.
         accept : str
-            As what, such as ``'multipart/related; type="application/dicom";
-            transfer-syntax=*'`` for as it is stored, or ``"image/png"``.
+            The media types to have it in; the archive chooses if left out.
         system : str
             ``"pacs"`` or ``"archive"``.
 
         Returns
         -------
-        Fetched
-            A table of what came; ``parts`` has it as bytes, ``datasets`` as data sets.
+        Retrieved
+            A table of the parts; ``parts`` has their content, and ``datasets``
+            the instances among them.
 
         Raises
         ------
         HttpFailed
-            If the retrieval is refused.
+            If it is refused, or not there.
         Unreachable
-            If nothing answers, or the answer breaks off.
+            If nothing answers, or the answer was cut off.
         """
         answer = self._request("GET", path, token, system, "RAD-107", {"Accept": accept})
-        parts = _parts_of(answer)
-        datasets = [dataset for part in parts for dataset in _datasets_of(part)]
-        rows = [(n, part.media_type, len(part.content)) for n, part in enumerate(parts, start=1)]
-        url = f'"{self._url(system, path)}"'
-        command = self._curl(f"-H 'Accept: {accept}'", "--output FILE", url)
-        contents = [part.content for part in parts]
-        columns = ("part", "media type", "octets")
-        return Fetched(columns, rows, f"Retrieved, as by {command}", contents, datasets)
+        kind, parameters = media_type_of(answer.headers.get("Content-Type", ""))
+        parts = [Part(kind, answer.content)]
+        if kind.startswith("multipart/"):
+            boundary = parameters.get("boundary", "").encode()
+            parts = read_parts(answer.content, boundary, parameters.get("type", ""))
+        rows = [
+            (number, part.media_type, len(part.content), _described(part))
+            for number, part in enumerate(parts, 1)
+        ]
+        command = self._curl(system, path, f"-H 'Accept: {accept}'")
+        partial = f"; {warning}" if (warning := answer.headers.get("Warning")) else ""
+        caption = f"Retrieved, as by {command}{partial}"
+        return Retrieved(("part", "media type", "octets", "what"), rows, caption, parts)
 
     def stow(
         self,
@@ -214,11 +222,8 @@ class WebTools:
         answer = self._request("POST", path, token, system, "RAD-108", headers, body)
         said = _said(Dataset.from_json(answer.json()))
         rows = [(file.name, file.sop_uid, said.get(file.sop_uid, file.problem)) for file in taken]
-        command = self._curl(
-            f"-H 'Content-Type: {_FILE}'",
-            '-F "file=@FILE;type=application/dicom"',
-            self._url(system, path),
-        )
+        form = f"-H 'Content-Type: {_FILE}'", '-F "file=@FILE;type=application/dicom"'
+        command = self._curl(system, path, *form)
         return Table(("file", "instance", "answer"), rows, f"Stored, as by {command}")
 
     def _request(
@@ -252,39 +257,29 @@ class WebTools:
         return answer
 
     def _web_endpoint(self, system: str) -> Endpoint:
-        offered = [e for e in self._endpoints() if e.protocol == "dicomweb"]
+        offered = [e for e in self._endpoints() if e.protocol.removesuffix("-tls") == "dicomweb"]
         for endpoint in offered:
             if endpoint.system == system:
                 return endpoint
         names = ", ".join(sorted(e.system for e in offered))
         raise NotFound(f"No system {system!r} speaks DICOMweb.", f"Use {names}.")
 
-    def _url(self, system: str, path: str) -> str:
-        return f"http://{self._web_endpoint(system).local}{_below_base(path)}"
-
-    def _curl(self, *words: str) -> str:
-        return " ".join(("curl", '-H "Authorization: Bearer $TOKEN"', *words))
+    def _curl(self, system: str, path: str, *words: str) -> str:
+        """Return the command line that does the same from this machine."""
+        endpoint = self._web_endpoint(system)
+        place, scheme = str(endpoint.local), "http"
+        bearer = '-H "Authorization: Bearer $TOKEN"'
+        if endpoint.tls and (own := self._network.credentials):
+            # The name in the certificate is the host's; it is reached by the port on this machine.
+            place, scheme = str(endpoint.address), "https"
+            shown = f'--cert "{own.certificate}" --key "{own.key}" --cacert "{own.root}"'
+            bearer = f"{bearer} {shown} --connect-to ::{endpoint.local}"
+        return " ".join(("curl", bearer, *words, f'"{scheme}://{place}{_below_base(path)}"'))
 
 
 def _below_base(path: str) -> str:
     """Return a path below the base, with what a URL has no place for written as ``%…``."""
     return f"{BASE}/{quote(path.lstrip('/'), safe='/?&=%*,^.-:()+')}"
-
-
-def _parts_of(answer: httpx.Response) -> list[Part]:
-    kind = answer.headers.get("Content-Type", "")
-    if not kind.startswith("multipart/"):
-        return [Part(media_type_of(kind)[0], answer.content)]
-    inner = media_type_of(kind)[1].get("type", "")
-    return read_parts(answer.content, boundary_of(kind, inner), inner)
-
-
-def _datasets_of(part: Part) -> list[Dataset]:
-    if part.media_type == "application/dicom":
-        return [dcmread(BytesIO(part.content))]
-    if part.media_type == _JSON:  # bulk data stays where it is
-        return [Dataset.from_json(item, lambda uri: b"") for item in json.loads(part.content)]
-    return []
 
 
 def _columns(datasets: Sequence[Dataset]) -> list[str]:
@@ -298,6 +293,23 @@ def _shown(dataset: Dataset, keyword: str) -> str:
         return ""
     element = dataset[keyword]
     return "\\".join(map(str, element.value)) if element.VM > 1 else str(element.value)
+
+
+def _datasets_in(part: Part) -> list[Dataset]:
+    if part.media_type == "application/dicom":
+        return [dcmread(BytesIO(part.content))]
+    if part.media_type == _JSON:
+        # Bulk data stay where they are, and are retrieved by their own address.
+        return [Dataset.from_json(item, lambda *where: None) for item in json.loads(part.content)]
+    return []
+
+
+def _described(part: Part) -> str:
+    """Return what a part is, in a few words."""
+    datasets = _datasets_in(part)
+    if part.media_type == _JSON:
+        return f"metadata of {len(datasets)} instances"
+    return ", ".join(str(dataset.SOPInstanceUID) for dataset in datasets)
 
 
 class _Sent:
