@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ from labsim.systems.workstation.hanging import Box
 from labsim.widgets.picture import Picture
 
 _TILES = 12  # images of a tiled box, at most
+_ANCHORS: dict[str, Literal["W", "C", "E"]] = {"LEFT": "W", "CENTER": "C", "RIGHT": "E"}
 _BLACK, _WHITE = 0.05, 450.0  # cd/m², of a monitor that shows all there is here
 
 
@@ -62,7 +64,8 @@ def _draw(figure: Figure, box: Box, workstation: Workstation) -> str:
     states: set[str] = set()
     for index, header in enumerate(headers):
         place = (left + index % columns * wide, top - (index // columns + 1) * high, wide, high)
-        states.add(_image(figure.add_axes(place), workstation, str(header.SOPInstanceUID)))
+        axes = figure.add_axes(place, anchor=_ANCHORS[box.display_set.justification])
+        states.add(_image(axes, workstation, str(header.SOPInstanceUID)))
     study = f"{box.study.accession} of {box.study.date}, " if box.study else ""
     what = f"{box.image_set.label}: {study}{len(box.headers) or 'no'} image"
     what += "s" * (len(box.headers) > 1) + "".join(f", {state}" for state in states if state)

@@ -43,6 +43,7 @@ CREATE TABLE IF NOT EXISTS display_sets (
     image_set INTEGER NOT NULL,
     layout    TEXT NOT NULL,
     position  TEXT NOT NULL,        -- JSON
+    justification TEXT NOT NULL,
     PRIMARY KEY (protocol, number)
 );
 """
@@ -164,7 +165,13 @@ class Protocols:
                 for r in self._db.rows(query.format("image_sets"), row["name"])
             ),
             tuple(
-                DisplaySet(r["number"], r["image_set"], _position(r["position"]), r["layout"])
+                DisplaySet(
+                    r["number"],
+                    r["image_set"],
+                    _position(r["position"]),
+                    r["layout"],
+                    r["justification"],
+                )
                 for r in self._db.rows(query.format("display_sets"), row["name"])
             ),
             row["body_part"],
@@ -205,6 +212,7 @@ class Protocols:
                     image_set=shown.image_set,
                     layout=shown.layout,
                     position=json.dumps(shown.position),
+                    justification=shown.justification,
                 )
 
     def _forget(self, name: str) -> None:

@@ -16,6 +16,7 @@ from labsim.errors import ConfigurationError
 # Hanging Protocol Level (0072,0006): the nearer to the reader, the more it counts.
 LEVELS = ("MANUFACTURER", "SITE", "USER_GROUP", "SINGLE_USER")
 LAYOUTS = ("STACK", "TILED", "SINGLE")  # Image Box Layout Type (0072,0304), as far as shown here
+JUSTIFICATIONS = ("LEFT", "CENTER", "RIGHT")
 PARTIAL = ("MAINTAIN_LAYOUT", "ADAPT_LAYOUT")  # Partial Data Display Handling (0072,0208)
 
 Position = tuple[float, float, float, float]
@@ -66,12 +67,15 @@ class DisplaySet:
         the upper right.
     layout : str
         Image Box Layout Type (0072,0304).
+    justification : str
+        Display Set Horizontal Justification (0072,0717).
     """
 
     number: int
     image_set: int
     position: Position
     layout: str = "STACK"
+    justification: str = "CENTER"
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,25 @@ class HangingProtocol:
 
 
 def grid(
-    columns: int, rows: int, *image_sets: int, layout: str = "STACK"
+    columns: int,
+    rows: int,
+    *image_sets: int,
+    layout: str = "STACK",
+    justification: Sequence[str] = ("CENTER",),
 ) -> tuple[DisplaySet, ...]:
-    """Return display sets in equal boxes, row by row from the upper left."""
+    """Return display sets in equal boxes, row by row from the upper left.
+
+    Parameters
+    ----------
+    columns, rows : int
+        How many boxes.
+    *image_sets : int
+        What is in each.
+    layout : str
+        Of all of them.
+    justification : sequence of str
+        Of each, over and over.
+    """
     return tuple(
         DisplaySet(
             index + 1,
@@ -131,6 +151,7 @@ def grid(
                 1 - (index // columns + 1) / rows,
             ),
             layout,
+            justification[index % len(justification)],
         )
         for index, number in enumerate(image_sets)
     )
@@ -152,6 +173,7 @@ _BREASTS = tuple(
         (("R", "CC"), ("L", "CC"), ("R", "MLO"), ("L", "MLO")), start=1
     )
 )
+_CHEST_WALLS = ("RIGHT", "LEFT")  # against each other
 _CURRENT, _PRIOR = ImageSet(1, "current"), ImageSet(2, "prior", 1)
 
 # What a workstation comes with; when none of them fits, all images of the study are tiled.
@@ -210,7 +232,7 @@ STANDARD = (
         "Both breasts, CC above MLO",
         ("MG",),
         _BREASTS[:4],
-        grid(2, 2, 1, 2, 3, 4, layout="SINGLE"),
+        grid(2, 2, 1, 2, 3, 4, layout="SINGLE", justification=_CHEST_WALLS),
         body_part="BREAST",
         partial_data="MAINTAIN_LAYOUT",
         level="MANUFACTURER",
@@ -220,7 +242,7 @@ STANDARD = (
         "The current study on the left screen, the prior on the right one",
         ("MG",),
         _BREASTS,
-        grid(4, 2, 1, 2, 5, 6, 3, 4, 7, 8, layout="SINGLE"),
+        grid(4, 2, 1, 2, 5, 6, 3, 4, 7, 8, layout="SINGLE", justification=_CHEST_WALLS),
         body_part="BREAST",
         screens=2,
         partial_data="MAINTAIN_LAYOUT",
@@ -264,6 +286,10 @@ def require_sound(protocol: HangingProtocol) -> None:
         (
             any(each.layout not in LAYOUTS for each in protocol.display_sets),
             f"a layout is none of {', '.join(LAYOUTS)}",
+        ),
+        (
+            any(each.justification not in JUSTIFICATIONS for each in protocol.display_sets),
+            f"a justification is none of {', '.join(JUSTIFICATIONS)}",
         ),
         (
             any(tag_for_keyword(keyword) is None for keyword in words),

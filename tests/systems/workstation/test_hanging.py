@@ -90,6 +90,8 @@ def test_each_view_hangs_in_its_box() -> None:
         (0, 0.5, 0.5, 0),
         (0.5, 0.5, 1, 0),
     ]
+    sides = [box.display_set.justification for box in hanging.boxes]
+    assert sides == ["RIGHT", "LEFT", "RIGHT", "LEFT"]  # chest wall against chest wall
 
 
 def test_a_view_that_is_missing_leaves_its_box_empty() -> None:
@@ -180,6 +182,7 @@ def test_protocols_are_added_disabled_and_removed(ws: Workstation) -> None:
         ({"image_sets": (ImageSet(1, "a", 1),)}, "current study"),
         ({"display_sets": grid(1, 1, 2)}, "display set"),
         ({"display_sets": grid(1, 1, 1, layout="HEAP")}, "layout"),
+        ({"display_sets": grid(1, 1, 1, justification=["UP"])}, "justification"),
         ({"image_sets": (ImageSet(1, "a", 0, {"Colour": ("red",)}),)}, "no keyword"),
         ({"display_sets": (DisplaySet(1, 1, (0, 0, 1, 1)),)}, "not within"),
     ],
