@@ -44,7 +44,7 @@ MAY_SEE: dict[str, set[str]] = {
     "wire": {"facts"},
     "imaging": {"facts"},
     "media": {"facts", "imaging"},
-    "deid": {"facts", "imaging"},
+    "deid": {"facts", "imaging", "media"},
     "systems": _SYSTEMS,
     "hosts": {"facts", "site", "wire", "systems"},
     "house": _HOUSE,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _LEAD = {"CR", "DX", "MG", "RF", "RG", "XA"}  # modalities that see a letter of 
 _Pixels = NDArray[Any]
 
 
-def find_text(image: FileDataset) -> list[Region]:
+def find_text(image: Dataset) -> list[Region]:
     """Find what looks like text in an image.
 
     Nothing is read: letters are small, sharp, and stand in lines. In an
@@ -42,8 +42,8 @@ def find_text(image: FileDataset) -> list[Region]:
 
     Parameters
     ----------
-    image : FileDataset
-        Any image, compressed or not.
+    image : Dataset
+        Any image with its file meta information, compressed or not.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def find_text(image: FileDataset) -> list[Region]:
     return united(found)
 
 
-def blank(image: FileDataset, regions: Sequence[Region] | None = None) -> FileDataset:
+def blank(image: Dataset, regions: Sequence[Region] | None = None) -> Dataset:
     """Return an image with text made black, and what its header says of it made true.
 
     The result is in Explicit VR Little Endian: a codec that loses something
@@ -73,14 +73,14 @@ def blank(image: FileDataset, regions: Sequence[Region] | None = None) -> FileDa
 
     Parameters
     ----------
-    image : FileDataset
-        It stays as it is.
+    image : Dataset
+        With its file meta information; it stays as it is.
     regions : sequence of Region, optional
         What to blank; what `find_text` finds if left out.
 
     Returns
     -------
-    FileDataset
+    Dataset
         Burned In Annotation (0028,0301) is NO, and De-identification Method
         Code Sequence (0012,0064) names the option. A picture that was changed
         is a derived one, and has lost its icon.
@@ -105,7 +105,7 @@ def blank(image: FileDataset, regions: Sequence[Region] | None = None) -> FileDa
 # How it is seen
 
 
-def _frames(image: FileDataset) -> list[Grey]:
+def _frames(image: Dataset) -> list[Grey]:
     """Return each frame as it is shown, in 256 levels of grey."""
     shown = _pixels(image, raw=False)
     kind = image.PhotometricInterpretation
@@ -122,7 +122,7 @@ def _frames(image: FileDataset) -> list[Grey]:
     return list(shown.reshape(-1, *shown.shape[-2:]))
 
 
-def _pixels(image: FileDataset, *, raw: bool) -> _Pixels:
+def _pixels(image: Dataset, *, raw: bool) -> _Pixels:
     try:
         return pixel_array(image, raw=raw)
     except Exception as error:  # codecs raise many kinds
@@ -177,7 +177,7 @@ def _fits(image: Dataset, regions: Sequence[Region]) -> None:
             )
 
 
-def _write(image: FileDataset, regions: Sequence[Region]) -> None:
+def _write(image: Dataset, regions: Sequence[Region]) -> None:
     """Blank regions in the pixels of an image, and say so."""
     _decompress(image)
     pixels = _pixels(image, raw=True).copy()
@@ -197,11 +197,11 @@ def _write(image: FileDataset, regions: Sequence[Region]) -> None:
     _tell(image, pixels)
 
 
-def _decompress(image: FileDataset) -> None:
+def _decompress(image: Dataset) -> None:
     """Bring an image into Explicit VR Little Endian; what a codec has lost stays told."""
     syntax = image.file_meta.TransferSyntaxUID
     try:
-        decompress(image)
+        decompress(cast("FileDataset", image))
     except Exception as error:  # codecs raise many kinds
         raise LabError(
             f"{syntax.name} cannot be decompressed: {str(error).splitlines()[0]}.",

@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.pixels.processing import convert_color_space
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSNearLossless, RLELossless
 
+from labsim.deid.deidentifier import Deidentifier
 from labsim.deid.pixels import Region, blank, find_text
 from labsim.errors import LabError
 from labsim.ids import make_uid
@@ -329,6 +330,21 @@ def test_the_standards_judge_finds_nothing_new(peer: Callable[[str], Path], tmp_
 
     (image,) = images(us, "KIDNEY")
     assert errors(blank(image)) <= errors(image)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_the_profile_takes_it_for_its_cleaner(
+    compressed: bool, written: list[tuple[str, int, int, np.ndarray]]
+) -> None:
+    (image,) = images(us, "KIDNEY")
+    if compressed:
+        image.compress(RLELossless, generate_instance_uid=False)
+    clean = Deidentifier(["clean_pixel_data"], pixel_cleaner=blank).dataset(image)
+    assert clean.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert left_over(clean, written) == []
+    codes = [method.CodeValue for method in clean.DeidentificationMethodCodeSequence]
+    assert codes == ["113100", "113101"]
+    assert clean.SOPInstanceUID != image.SOPInstanceUID
 
 
 # However it is stored
