@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 from pydicom.dataset import Dataset
 
+from labsim.alerts import Alerts
 from labsim.building import Maker, makers
 from labsim.capture import Capture
 from labsim.clock import Clock, HospitalClock, WallClock
@@ -155,6 +156,8 @@ class Hospital:
             self.systems: dict[str, System] = {}
             self._down: dict[str, Down] = {}
             self._build(opened)
+            self.alerts = Alerts(self, self._loop)
+            opened.callback(self.alerts.close)
             self._opened = opened.pop_all()
         self.running = True
         atexit.register(self.stop)
@@ -305,6 +308,11 @@ class Hospital:
         """Return every host with its address, its segment and what runs on it."""
         self._require_running()
         return self._hosts.table()
+
+    @property
+    def down(self) -> list[str]:
+        """The names of the systems that are down."""
+        return list(self._down)
 
     def endpoints(self) -> list[Endpoint]:
         """Return where every system listens."""

@@ -17,6 +17,7 @@ FACTS |= {"transcript"}
 # What else lies directly in labsim; the name without a room is labsim/__init__.py.
 _ROOMS = dict.fromkeys(
     (
+        "alerts",
         "building",
         "capture",
         "day",
