@@ -98,14 +98,24 @@ def frames_of(dataset: FileDataset) -> list[bytes]:
     Raises
     ------
     CannotTranscode
-        If the pixels are not as many as the image says.
+        If the pixels are not what the image says.
     """
+    try:
+        return _taken_apart(dataset)
+    except (ValueError, TypeError) as error:  # a count that is no number, fragments without end
+        raise CannotTranscode(f"the frames cannot be told apart: {error}") from error
+
+
+def _taken_apart(dataset: FileDataset) -> list[bytes]:
     data = next((dataset[key].value for key in _PIXELS if key in dataset), None)
     if not data or not all(keyword in dataset for keyword in _NEEDED):
         return []
     count = int(dataset.get("NumberOfFrames") or 1)
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return _fragments(dataset, count)
+        offsets = None
+        if "ExtendedOffsetTable" in dataset:
+            offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
+        return list(generate_frames(data, number_of_frames=count, extended_offsets=offsets))
     bits = _bits(dataset)
     if len(data) * 8 < bits * count:
         raise CannotTranscode(f"{len(data)} bytes of pixels are too few for {count} frames")
@@ -114,17 +124,6 @@ def frames_of(dataset: FileDataset) -> list[bytes]:
         return [np.packbits(one, bitorder="little").tobytes() for one in each.reshape(count, bits)]
     size = bits // 8
     return [data[start : start + size] for start in range(0, size * count, size)]
-
-
-def _fragments(dataset: FileDataset, count: int) -> list[bytes]:
-    offsets = None
-    if "ExtendedOffsetTable" in dataset:
-        offsets = (dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths)
-    try:
-        found = generate_frames(dataset.PixelData, number_of_frames=count, extended_offsets=offsets)
-        return list(found)
-    except ValueError as error:
-        raise CannotTranscode(f"the frames cannot be told apart: {error}") from error
 
 
 def _bits(dataset: Dataset) -> int:

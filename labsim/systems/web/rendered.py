@@ -46,7 +46,7 @@ class Drawing(Retrieve):
     def opened(self, instance: Instance) -> tuple[FileDataset, int]:
         """Return an image that can be drawn, and how many frames it has."""
         dataset = self.holdings.encoded(instance)
-        return dataset, len(frames_of(dataset)) and int(dataset.get("NumberOfFrames") or 1)
+        return dataset, len(frames_of(dataset))
 
     def drawn(self, image: FileDataset, numbers: Sequence[int], kind: str, look: Look) -> bytes:
         """Return frames of an image as a file."""

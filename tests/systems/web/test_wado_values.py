@@ -287,3 +287,20 @@ def test_frames_come_in_no_other_way_than_is_said(
     assert get(clinic, f"{path}/frames/1,2", "application/octet-stream").status_code == 406
     refused = get(clinic, f"{path}/frames/1", 'multipart/related; type="image/jpeg"')
     assert (refused.status_code, "image/jls" in refused.text) == (406, True)
+
+
+@pytest.mark.parametrize("broken", ["frames", "pixels"])
+def test_pixels_that_are_not_what_is_said_of_them_are_refused(
+    clinic: Hospital, image: Image, keep: Keep, get: Get, broken: str
+) -> None:
+    made, pixels = cine(image)
+    if broken == "frames":
+        tag = Tag(0x00280008)
+        made[tag] = RawDataElement(tag, "IS", 2, b"1A", 0, False, True)
+    else:
+        made.PixelData = pixels.tobytes()[:-2]
+    path = keep(clinic, made)
+    for below in ("/frames/1", "/rendered", "/thumbnail"):
+        answer = get(clinic, path + below)
+        assert (answer.status_code, "Internal" in answer.text) == (406, False)
+    assert get(clinic, path).status_code == 200
