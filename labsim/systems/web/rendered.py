@@ -25,6 +25,8 @@ from labsim.systems.web.rendering import (
     picture,
 )
 from labsim.systems.web.retrieve import Retrieve
+from labsim.systems.web.written import KINDS as TEXTS
+from labsim.systems.web.written import is_document, written
 from labsim.wire.http import HttpError
 
 _UNDRAWABLE = (ValueError, RuntimeError, AttributeError, NotImplementedError, KeyError)
@@ -83,6 +85,9 @@ class Rendered(Drawing):
         if is_presentation_state(image) and not asked:
             await self._state(image, look)
             return
+        if is_document(image) and not asked:
+            await self._document(instance)
+            return
         if not count and not asked:
             raise HttpError(406, "This instance is no image: it cannot be rendered here.")
         numbers = asked or list(range(1, count + 1))
@@ -125,6 +130,17 @@ class Rendered(Drawing):
             await self.stream(kind, parts)
         else:
             await self.answer(await self.made(lambda: next(parts)))
+
+    async def _document(self, instance: Instance) -> None:
+        """Answer for a structured report with its text."""
+        kind = _kind(self.accepted(), multipart=False, kinds=TEXTS)
+        if not kind:
+            raise self.not_acceptable("text/html or text/plain: it is a document")
+
+        def write() -> Part:
+            return Part(f"{kind}; charset=utf-8", written(self.holdings.described(instance), kind))
+
+        await self.answer(await self.made(write))
 
     def _of(self, found: Sequence[Instance], kind: str, look: Look) -> Iterator[Part]:
         given = 0

@@ -273,3 +273,25 @@ def test_a_presentation_state_shows_the_images_it_is_about(
     clinic.pacs.reject(paths[0].rpartition("/")[2])
     assert len(parts_of(get(clinic, f"{both}/rendered", accept))) == 1
     assert get(clinic, f"{one}/rendered").status_code == 404
+
+
+def test_a_report_is_rendered_as_text(small_scans: None, get: Get) -> None:
+    with Hospital(seed=7) as hospital:
+        exam = hospital.exam(name="O'Hara^Ann<b>")
+        hospital.settle()
+        sql = (
+            "SELECT i.sop_uid, se.series_uid, st.study_uid FROM instances i JOIN series se "
+            "ON se.id = i.series JOIN studies st ON st.id = se.study WHERE se.modality = 'SR'"
+        )
+        ((sop_uid, series_uid, study_uid),) = hospital.pacs.sql(sql)
+        path = f"/studies/{study_uid}/series/{series_uid}/instances/{sop_uid}/rendered"
+        page, plain = get(hospital, path), get(hospital, path, "text/plain")
+        assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert plain.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert "&lt;b&gt;" in page.text
+        assert "Ann<b>" not in page.text
+        for part in ("complete, verified", "Lungs clear", "Impression"):
+            assert part in page.text
+            assert part in plain.text
+        assert exam.accession in plain.text
+        assert get(hospital, path, "image/png").status_code == 406
