@@ -7,16 +7,18 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import labsim
 from labsim.errors import LabError
 from labsim.hospital import Hospital
+from labsim.systems.ai import AiNode
 from labsim.systems.catalogue import examinations
 from labsim.systems.facility import Endpoint
 from labsim.systems.importer.discs import Reading
+from labsim.systems.pacs import Pacs
 from labsim.tools import Import
 
 
@@ -53,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         default=3,
         metavar="N",
         help="examinations to order at the start, so that the worklist is not empty; 3 if left out",
+    )
+    up.add_argument(
+        "--tokens",
+        action="store_true",
+        help="issue and print a bearer token for each DICOMweb interface",
     )
     up.set_defaults(command=_up)
 
@@ -93,11 +100,27 @@ def _up(options: argparse.Namespace) -> int:
         hospital.ris.schedules_at_once = True  # no clerk is there to do it
         _fill_worklist(hospital, options.orders)
         hospital.settle()  # through an engine an order arrives later than it is acknowledged
-        print(json.dumps(describe(hospital)) if options.json else _welcome(hospital), flush=True)
+        tokens = _tokens(hospital) if options.tokens else {}
+        if options.json:
+            told = {**describe(hospital), **({"tokens": tokens} if tokens else {})}
+            print(json.dumps(told), flush=True)
+        else:
+            print(_welcome(hospital, tokens), flush=True)
         while not ended.wait(0.5):  # without a time-out Windows would not see Ctrl-C
             pass
     print("stopped", file=sys.stderr)
     return 0
+
+
+def _tokens(hospital: Hospital) -> dict[str, str]:
+    """Issue a token to read and write at each system that speaks DICOMweb, by its name."""
+    offered = (e.system for e in hospital.endpoints() if e.protocol.startswith("dicomweb"))
+    return {
+        name: cast(Pacs | AiNode, hospital.systems[name]).tokens.issue(
+            "command line", ("read", "write"), hours=24 * 30
+        )
+        for name in offered
+    }
 
 
 def _fill_worklist(hospital: Hospital, count: int) -> None:
@@ -198,7 +221,7 @@ def url_of(endpoint: Endpoint) -> str:
     return "" if path is None else f"{scheme}://{endpoint.local}{path}"
 
 
-def _welcome(hospital: Hospital) -> str:
+def _welcome(hospital: Hospital, tokens: Mapping[str, str]) -> str:
     ports = {(e.system, e.protocol): e.local.port for e in hospital.endpoints()}
     titles = {(e.system, e.protocol): e.title for e in hospital.endpoints()}
     caller, move_port = hospital.tools.ae_title, hospital.tools.local_port
@@ -223,9 +246,18 @@ def _welcome(hospital: Hospital) -> str:
         f"  movescu -S {pacs} -aem {caller} +P {move_port} {at_pacs} {study}=UID",
         f"  findscu -W {ris} {keys}",
         "",
+        *_over_the_web(hospital, tokens),
         f"State is kept in {hospital.path}. Press Ctrl-C to stop.",
     ]
     return "\n".join(lines)
+
+
+def _over_the_web(hospital: Hospital, tokens: Mapping[str, str]) -> list[str]:
+    if not tokens:
+        return []
+    lines = [f"  TOKEN={tokens['pacs']}", f"  {hospital.tools.curl('pacs', '/studies')}"]
+    others = [f"  {name} takes {token}" for name, token in tokens.items() if name != "pacs"]
+    return ["To search over the web with curl:", *lines, *others, ""]
 
 
 def _place_and_port(text: str) -> tuple[str, int]:

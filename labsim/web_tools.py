@@ -121,7 +121,7 @@ class WebTools:
         datasets = [Dataset.from_json(item) for item in items]
         columns = _columns(datasets)
         rows = [[_shown(dataset, keyword) for keyword in columns] for dataset in datasets]
-        command = self._curl(system, path)
+        command = self.curl(system, path)
         return Found(columns or ["match"], rows, f"{len(rows)} found, as by {command}", datasets)
 
     def wado(
@@ -167,7 +167,7 @@ class WebTools:
             (number, part.media_type, len(part.content), _described(part))
             for number, part in enumerate(parts, 1)
         ]
-        command = self._curl(system, path, f"-H 'Accept: {accept}'")
+        command = self.curl(system, path, f"-H 'Accept: {accept}'")
         partial = f"; {warning}" if (warning := answer.headers.get("Warning")) else ""
         caption = f"Retrieved, as by {command}{partial}"
         return Retrieved(("part", "media type", "octets", "what"), rows, caption, parts)
@@ -223,7 +223,7 @@ class WebTools:
         said = _said(Dataset.from_json(answer.json()))
         rows = [(file.name, file.sop_uid, said.get(file.sop_uid, file.problem)) for file in taken]
         form = f"-H 'Content-Type: {_FILE}'", '-F "file=@FILE;type=application/dicom"'
-        command = self._curl(system, path, *form)
+        command = self.curl(system, path, *form)
         return Table(("file", "instance", "answer"), rows, f"Stored, as by {command}")
 
     def _request(
@@ -264,8 +264,16 @@ class WebTools:
         names = ", ".join(sorted(e.system for e in offered))
         raise NotFound(f"No system {system!r} speaks DICOMweb.", f"Use {names}.")
 
-    def _curl(self, system: str, path: str, *words: str) -> str:
-        """Return the command line that does the same from this machine."""
+    def curl(self, system: str, path: str, *words: str) -> str:
+        """Return the command line that asks for the same from this machine.
+
+        Parameters
+        ----------
+        system, path : str
+            As for `qido`.
+        *words : str
+            What else belongs on it, such as ``-H "Accept: …"``.
+        """
         endpoint = self._web_endpoint(system)
         place, scheme = str(endpoint.local), "http"
         bearer = '-H "Authorization: Bearer $TOKEN"'

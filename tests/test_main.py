@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hl7.client import MLLPClient
 from pydicom.dataset import Dataset
@@ -135,6 +136,27 @@ def test_up_tells_programs_where_everything_is(up: Up) -> None:
     assert end(program, signal.SIGINT) == (0, "stopped\n")
     assert not any(listens(place["port"]) for place in places.values())
     assert not Path(told["path"]).exists()
+
+
+def test_up_gives_tokens_if_it_is_asked_to(up: Up) -> None:
+    program = up("--json", "--tokens", "--site", "community")
+    told: dict[str, Any] = json.loads(first_line(program))
+    places = {s["name"]: s["url"] for s in told["systems"] if s["protocol"] == "dicomweb"}
+    assert set(told["tokens"]) == set(places)
+    for name in ("pacs", "archive"):
+        headers = {"Authorization": f"Bearer {told['tokens'][name]}"}
+        url = f"{places[name]}/dicom-web/studies"
+        assert httpx.get(url, headers=headers, trust_env=False).status_code == 204
+
+
+def test_up_shows_a_search_with_the_token(up: Up) -> None:
+    program = up("--tokens")
+    lines = [first_line(program)]
+    while not lines[-1].startswith("State is kept in"):
+        lines.append(first_line(program))
+    at = lines.index("To search over the web with curl:\n")
+    assert lines[at + 1].startswith("  TOKEN=")
+    assert "/dicom-web/studies" in lines[at + 2]
 
 
 def test_up_tells_people_where_everything_is(up: Up, tmp_path: Path) -> None:

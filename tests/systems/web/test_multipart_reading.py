@@ -72,7 +72,7 @@ def test_a_body_without_parts_has_none() -> None:
         b"--b\r\n\r\ncut off",
         b"--b\r\n\r\ncut off\r\n--",
         b"--b\r\n\r\nx\r\n--b",
-        b"--bc\r\n\r\nx\r\n--bc--",
+        b"--bc\r\n\r\nx\r\n--b--",
         b"--b\r\nContent-Type: application/dicom\r\n--b--",
         b"--b\r\nno colon\r\n\r\nx\r\n--b--",
         b"--b\r\nContent-Transfer-Encoding: base64\r\n\r\nx\r\n--b--",

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from pydicom.dataset import Dataset, FileDataset
 
 from labsim import Hospital
 from labsim.clock import ManualClock
-from labsim.errors import AccessDenied, ConfigurationError, NotFound
+from labsim.errors import AccessDenied, ConfigurationError, HttpFailed, NotFound
 from labsim.ids import make_uid
 from labsim.systems.audit import AuditEntry
 from labsim.systems.audit.rules import problems_of
@@ -193,17 +194,30 @@ def test_what_is_rejected_or_held_is_not_found_over_the_web_either(
     assert studies == {"K1", "K2"}
 
 
-def test_the_archive_is_searched_with_tokens_of_its_own() -> None:
+def test_the_archive_has_an_interface_and_tokens_of_its_own(
+    image: Callable[..., FileDataset], tmp_path: Path
+) -> None:
+    """It is in the table of the hospital, and stores and finds apart from the PACS."""
+    sent = image()
+    sent.save_as(tmp_path / "image.dcm", enforce_file_format=True)
     with Hospital(seed=7, site="community") as running:
-        place = next(
-            e for e in running.endpoints() if (e.system, e.protocol) == ("archive", "dicomweb")
+        shown = [row[:2] for row in running.table() if row[1] == "dicomweb"]
+        assert {("pacs", "dicomweb"), ("archive", "dicomweb")} <= set(shown)
+        pacs, archive = (
+            holder.tokens.issue("desk", rights=("read", "write"))
+            for holder in (running.pacs, running.archive)
         )
-        url = f"http://{place.local.host}:{place.local.port}/dicom-web/studies"
-        statuses = []
-        for holder in (running.pacs, running.archive):
-            headers = {"Authorization": f"Bearer {holder.tokens.issue('viewer')}"}
-            statuses.append(httpx.get(url, headers=headers, trust_env=False).status_code)
-        assert statuses == [401, 204]
+        with pytest.raises(HttpFailed, match="401"):
+            running.tools.qido("/studies", pacs, system="archive")
+        (answer,) = running.tools.stow([tmp_path / "image.dcm"], archive, system="archive")
+        assert answer[2] == "stored"
+        (found,) = running.tools.qido("/studies", archive, system="archive").datasets
+        assert found.StudyInstanceUID == sent.StudyInstanceUID
+        assert found.RetrieveURL.startswith("http://archive:")
+        assert len(running.tools.qido("/studies", pacs)) == 0
+        path = f"/studies/{sent.StudyInstanceUID}"
+        (came,) = running.tools.wado(path, archive, system="archive").datasets
+        assert came == sent
 
 
 def test_searches_and_refusals_are_audited() -> None:

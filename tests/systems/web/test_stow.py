@@ -384,6 +384,17 @@ def test_too_much_is_refused_before_and_while_it_comes(
     assert clinic.pacs.count(sent.StudyInstanceUID) == 0
 
 
+def test_what_is_too_much_is_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stow_module, "LARGEST", 10)
+    store = object.__new__(stow_module.Store)
+    store._body, store._came = bytearray(), 0
+    kept = []
+    for _ in range(4):
+        store.data_received(b"12345")
+        kept.append(len(store._body))
+    assert kept == [5, 10, 0, 0]
+
+
 def test_a_browser_may_ask_whether_it_may_store(clinic: Hospital, url: Url) -> None:
     asked = httpx.options(url(clinic, "/studies/1.2.3"), trust_env=False)
     assert asked.status_code == 204
