@@ -378,10 +378,10 @@ def test_a_place_or_port_that_cannot_be_is_refused(ports: dict[str, int]) -> Non
 def test_a_site_with_two_scanners_has_both(tmp_path: Path) -> None:
     site = tmp_path / "two.toml"
     text = (ROOT / "labsim" / "sites" / "clinic.toml").read_text(encoding="utf-8")
-    second = text[text.index("[[modalities]]") : text.index("# The administrator")]
+    second = text[text.index("[[modalities]]") : text.index("# Where a radiologist")]
     site.write_text(text + second.replace("ct1", "ct2").replace("CT1", "CT2"), encoding="utf-8")
     with Hospital(site=site) as hospital:
-        assert list(hospital.systems) == ["his", "ris", "pacs", "ct1", "ct2"]
+        assert list(hospital.systems) == ["his", "ris", "pacs", "ct1", "ct2", "ws1"]
         assert hospital.tools.echoscu("ct2") == "0x0000 Success"
         assert hospital.pacs.known_ae("CT2") is not None
 

@@ -121,7 +121,8 @@ def test_up_tells_programs_where_everything_is(up: Up) -> None:
         ("pacs", "mllp"),
         ("pacs", "dicomweb"),
         ("ct1", "dicom"),
-        *((name, "metrics") for name in ("his", "ris", "pacs", "ct1")),
+        ("ws1", "dicom"),
+        *((name, "metrics") for name in ("his", "ris", "pacs", "ct1", "ws1")),
     }
     monitored = places["pacs", "metrics"]
     assert monitored["url"] == f"http://127.0.0.1:{monitored['port']}/metrics"

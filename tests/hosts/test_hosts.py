@@ -93,7 +93,7 @@ def test_segments_that_cannot_be_are_refused(
 def test_a_network_too_small_for_its_hosts_is_named(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text(clinic_toml() + SEGMENT.format("tiny", 1, "10.1.0.0/29"), encoding="utf-8")
-    with pytest.raises(ConfigurationError, match="too small for 5 hosts"):
+    with pytest.raises(ConfigurationError, match="too small for 6 hosts"):
         plan(Site.load(own))
 
 
@@ -231,7 +231,7 @@ def test_a_host_that_is_shut_down_refuses_and_boots_with_what_it_had(
     host.boot()
     assert hospital.pacs.sql("SELECT sop_uid FROM instances").rows == before
     assert next(e.local for e in hospital.endpoints() if e.address == PACS) == place
-    assert list(hospital.systems) == ["his", "ris", "pacs", "ct1"]
+    assert list(hospital.systems) == ["his", "ris", "pacs", "ct1", "ws1"]
     assert hospital.exam().problem == ""
 
 

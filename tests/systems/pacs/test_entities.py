@@ -9,11 +9,12 @@ from labsim.errors import ConfigurationError, NotFound
 from labsim.systems.pacs.entities import Entity
 
 
-def test_a_new_archive_knows_the_scanner_the_ris_and_the_desk(clinic: Hospital) -> None:
+def test_a_new_archive_knows_scanner_ris_desk_and_workstation(clinic: Hospital) -> None:
     assert [tuple(row) for row in clinic.pacs.ae_titles()] == [
         ("CT1", "ct1", 104, "yes", "yes", "as stored", "yes", "no"),
         ("RIS", "ris", 104, "yes", "yes", "as stored", "yes", "no"),
         ("TOOLS", "desk", 11112, "yes", "yes", "as stored", "yes", "no"),
+        ("WS1", "ws1", 104, "yes", "yes", "as stored", "yes", "no"),
     ]
 
 
@@ -57,7 +58,7 @@ def test_the_same_title_again_is_a_change(clinic: Hospital) -> None:
 
 
 def test_what_is_not_registered_cannot_be_removed(clinic: Hospital) -> None:
-    with pytest.raises(NotFound, match=r"No AE title 'CT9' .*Registered: CT1, RIS, TOOLS"):
+    with pytest.raises(NotFound, match=r"No AE title 'CT9' .*Registered: CT1, RIS, TOOLS, WS1"):
         clinic.pacs.remove_ae("CT9")
 
 
@@ -66,5 +67,5 @@ def test_registrations_are_kept_over_a_restart(tmp_path: Path) -> None:
         hospital.pacs.register_ae("CT9", host="ct9", port=104, may_store=False)
         hospital.pacs.remove_ae("TOOLS")
     with Hospital(path=tmp_path) as hospital:
-        assert [row[0] for row in hospital.pacs.ae_titles()] == ["CT1", "CT9", "RIS"]
+        assert [row[0] for row in hospital.pacs.ae_titles()] == ["CT1", "CT9", "RIS", "WS1"]
         assert hospital.pacs.known_ae("CT9") == Entity("CT9", "ct9", 104, False, True)
