@@ -90,11 +90,23 @@ class WorkstationSite(_Part):
     archive: Literal["pacs"]
 
 
+class RouteSite(_Part):
+    """What the PACS sends on by itself before anybody has configured it.
+
+    `images` are the conditions of a route, such as ``{Modality = "CT"}``; a
+    study is sent when nothing more of it has come for `quiet` seconds.
+    """
+
+    quiet: float = Field(gt=0)
+    images: dict[str, str] = Field(min_length=1)
+
+
 class AiSite(_DicomPart):
-    """A computer that looks at images by itself."""
+    """A computer that looks at images by itself; with a `route` they are sent to it at first."""
 
     http_port: Port = 8080
     archive: Literal["pacs"]
+    route: RouteSite | None = None
 
 
 class EngineSite(_Part):

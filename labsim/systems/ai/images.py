@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from sqlite3 import Row
@@ -43,6 +44,7 @@ class Images:
         self._db = db
         self._room = room
         self._folder = folder
+        self._keeping = threading.Lock()  # the same image may come on two associations at once
         folder.mkdir(exist_ok=True)
 
     def keep(self, data: bytes, image: Dataset, *, done: bool = False) -> None:
@@ -57,6 +59,10 @@ class Images:
         done : bool
             Whether it was fetched for a work item, and so needs none.
         """
+        with self._keeping:
+            self._keep(data, image, done)
+
+    def _keep(self, data: bytes, image: Dataset, done: bool) -> None:
         uid = str(image.SOPInstanceUID)
         if self._db.row("SELECT 1 FROM images WHERE sop_uid = ?", uid) is not None:
             return

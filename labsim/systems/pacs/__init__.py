@@ -132,7 +132,8 @@ class Pacs(Operated, Stewardship):
         self._files = self._store()
         self._index = Index(self.db)
         self._entities = Entities(self.db)
-        if self.db.next("configured") == 1:
+        new = self.db.next("configured") == 1
+        if new:
             for part in self._known_at_first(site):
                 title, host, port, by_tls = site.dicom_place(part)
                 self._entities.register(Entity(title, host, port, tls=by_tls))
@@ -159,6 +160,9 @@ class Pacs(Operated, Stewardship):
         self._hl7.refused = self.replication.refused = self.trail.not_authenticated
         for guarded in (self.routes, self.prefetch, self.qc, self.visibility):
             guarded.access = self.access
+        if new and own is site.pacs and site.ai is not None and site.ai.route is not None:
+            route = site.ai.route
+            self.routes.add("ai", site.ai.ae_title, quiet=route.quiet, **route.images)
         self._retrieving.fetch = self.storage.fetched
         self.prefetched.append(self.storage.bring)
         if not backup.just_restored(self.folder):  # else it is the administrator's to mend

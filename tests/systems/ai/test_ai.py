@@ -19,8 +19,9 @@ Dial = Callable[..., AbstractContextManager[Association]]
 
 @pytest.fixture
 def community() -> Iterator[Hospital]:
-    """A hospital with an AI node."""
+    """A hospital with an AI node, to which images are sent by hand."""
     with Hospital(site="community", seed=7) as running:
+        running.pacs.routes.disable("ai")
         yield running
 
 
@@ -44,7 +45,7 @@ def states(hospital: Hospital) -> list[tuple[str, int | None, str]]:
 
 
 def heard(hospital: Hospital, words: str) -> None:
-    event = hospital.journal.wait_for(lambda e: e.source == "ai" and words in e.summary, 10)
+    event = hospital.journal.wait_for(lambda e: e.source == "ai" and words in e.summary, 30)
     assert event is not None, words
 
 
@@ -57,7 +58,7 @@ def test_a_routed_series_comes_back_with_segmentation_marks_and_report(
     community: Hospital, thorax: Thorax, send: Send
 ) -> None:
     images = thorax(4)
-    community.pacs.routes.add("ai", "AI", quiet=0.05, Modality="CT", BodyPartExamined="CHEST")
+    community.pacs.routes.change("ai", quiet=0.05, enabled=True)
     send(community, "pacs", images)
     heard(community, "COMPLETED: 1 nodules")
     assert states(community) == [("COMPLETED", 1, "")]
@@ -79,6 +80,19 @@ def test_a_reader_gets_the_marks_with_the_images(
     marked = [shown for image in slices if (shown := apply(state, image)).texts]
     assert 0 < len(marked) < len(slices) == len(images)
     assert all("Nodule 1: " in shown.texts[0] for shown in marked)
+
+
+def test_the_route_is_there_at_first_and_stays_as_it_is_configured(community: Hospital) -> None:
+    (route,) = community.pacs.routes.all()
+    assert (route.destination, route.conditions) == (
+        "AI",
+        {"Modality": ["CT"], "BodyPartExamined": ["CHEST"]},
+    )
+    assert route.quiet > 0, "a series is sent when it is complete"
+    assert community.archive.routes.all() == []
+    community.pacs.routes.remove("ai")
+    community.rebuild("pacs")
+    assert community.pacs.routes.all() == []
 
 
 def test_a_healthy_thorax_gets_a_report_alone(

@@ -24,8 +24,9 @@ Dial = Callable[..., AbstractContextManager[Association]]
 
 @pytest.fixture
 def community() -> Iterator[Hospital]:
-    """A hospital with an AI node."""
+    """A hospital with an AI node, to which images are sent by hand."""
     with Hospital(site="community", seed=7) as running:
+        running.pacs.routes.disable("ai")
         yield running
 
 
@@ -72,7 +73,7 @@ def about(study_uid: str, **more: str) -> dict[str, Any]:
 
 
 def heard(hospital: Hospital, words: str) -> None:
-    event = hospital.journal.wait_for(lambda e: e.source == "ai" and words in e.summary, 20)
+    event = hospital.journal.wait_for(lambda e: e.source == "ai" and words in e.summary, 30)
     assert event is not None, words
 
 
