@@ -35,7 +35,7 @@ from labsim.errors import ConfigurationError
 from labsim.imaging.common import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 from labsim.table import Table
 
-PixelCleaner = Callable[[FileDataset], FileDataset]
+PixelCleaner = Callable[[Dataset], Dataset]
 # Where text is often in the pixels and the header may not say so (PS3.15 E.3.1).
 _OFTEN_BURNED_IN = {"US", "IVUS", "XA", "RF", "ES", "XC", "GM", "OP", "OT", "SC"}
 # What codes are made of, beside the meaning: nothing of it is prose.
