@@ -12,6 +12,7 @@ from pydicom.charset import convert_encodings
 from pydicom.datadict import dictionary_has_tag, repeater_has_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import (
@@ -155,6 +156,8 @@ class Deidentifier:
         clean = self._copy(image, case)
         self._say_so(clean, image, cleaned)
         meta = _file_meta(image, clean)
+        # What was made and never written may not know yet whether its values are bytes or words.
+        correct_ambiguous_vr(clean, meta.TransferSyntaxUID.is_little_endian)
         result = FileDataset("", clean, preamble=b"\0" * 128, file_meta=meta)
         # Which bytes those of the pixels are: as in the original.
         result.set_original_encoding(
