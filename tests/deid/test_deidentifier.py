@@ -16,7 +16,8 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
-from labsim.deid.deidentifier import Deidentifier, may_be_burned_in
+from labsim.deid.burned_in import may_be_burned_in
+from labsim.deid.deidentifier import Deidentifier
 from labsim.deid.private import SafePrivate
 from labsim.deid.pseudonyms import Pseudonyms
 from labsim.errors import ConfigurationError
