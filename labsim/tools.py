@@ -22,6 +22,7 @@ from pynetdicom.presentation import PresentationContext
 
 from labsim.deid.deidentifier import Deidentifier, PixelCleaner
 from labsim.deid.leaks import Leaks, facts_of, find_leaks
+from labsim.deid.pixels import blank
 from labsim.deid.profile import Option
 from labsim.deid.pseudonyms import Pseudonyms
 from labsim.deid.release import Release, release
@@ -328,12 +329,13 @@ class Tools(WebTools):
         *,
         options: Iterable[Option | str] = (),
         pseudonyms: Pseudonyms | None = None,
-        pixel_cleaner: PixelCleaner | None = None,
+        pixel_cleaner: PixelCleaner | None = blank,
         system: str = "pacs",
     ) -> Release:
         """Fetch a study (C-GET) and write it de-identified into a folder (PS3.15 Annex E).
 
-        An image that may have text in its pixels is left out unless something cleans it.
+        Text that is found in the pixels of ultrasound and the like is blanked. Look at them: who
+        leaves the cleaner out gets no such image at all.
 
         Parameters
         ----------
@@ -346,7 +348,7 @@ class Tools(WebTools):
         pseudonyms : Pseudonyms, optional
             The key of the project, so that the patient's next study fits to this one; without it
             nobody will ever know who it was.
-        pixel_cleaner : callable, optional
+        pixel_cleaner : callable or None
             Blanks burned-in text.
         system : str
             Which archive has it.

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from pydicom.charset import convert_encodings
 from pydicom.datadict import dictionary_has_tag, repeater_has_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     ExplicitVRLittleEndian,
     KeyObjectSelectionDocumentStorage,
-    SecondaryCaptureImageStorage,
 )
 
+from labsim.deid.burned_in import may_be_burned_in
 from labsim.deid.content import (
     describes_subject,
     is_published,
@@ -30,14 +30,12 @@ from labsim.deid.content import (
 from labsim.deid.private import SAFE_PRIVATE, SafePrivate, safe_elements
 from labsim.deid.profile import BASIC_PROFILE, Action, Option, Profile, rule_of
 from labsim.deid.pseudonyms import Pseudonyms
+from labsim.deid.record import Record
 from labsim.deid.values import REMOVED, TEXTS, dummy, each, safe_text, shifted
 from labsim.errors import ConfigurationError
 from labsim.imaging.common import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
-from labsim.table import Table
 
-PixelCleaner = Callable[[FileDataset], FileDataset]
-# Where text is often in the pixels and the header may not say so (PS3.15 E.3.1).
-_OFTEN_BURNED_IN = {"US", "IVUS", "XA", "RF", "ES", "XC", "GM", "OP", "OT", "SC"}
+PixelCleaner = Callable[[Dataset], Dataset]
 # What codes are made of, beside the meaning: nothing of it is prose.
 _OF_CODES = {"CodeValue", "LongCodeValue", "CodingSchemeDesignator", "CodingSchemeVersion"}
 
@@ -56,28 +54,6 @@ class _Case:
     def inside(self, keyword: str, prose: Action) -> _Case:
         path = f"{self.path}{keyword}."
         return _Case(self.sop_class, self.pseudonym, self.days, keyword, path, prose)
-
-
-@dataclass
-class Record:
-    """What was done with which attribute, over all instances of one de-identifier."""
-
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    def note(self, attribute: str, outcome: str) -> None:
-        """Count one."""
-        self.counts[attribute, outcome] += 1
-
-    def table(self) -> Table:
-        """Return each attribute of the profile with what became of it, and how often."""
-        rows = [(attribute, done, n) for (attribute, done), n in sorted(self.counts.items())]
-        return Table(("attribute", "what became of it", "times"), rows, "De-identification")
-
-    def __str__(self) -> str:
-        return str(self.table())
-
-    def _repr_html_(self) -> str:
-        return self.table()._repr_html_()
 
 
 class Deidentifier:
@@ -155,6 +131,8 @@ class Deidentifier:
         clean = self._copy(image, case)
         self._say_so(clean, image, cleaned)
         meta = _file_meta(image, clean)
+        # What was made and never written may not know yet whether its values are bytes or words.
+        correct_ambiguous_vr(clean, meta.TransferSyntaxUID.is_little_endian)
         result = FileDataset("", clean, preamble=b"\0" * 128, file_meta=meta)
         # Which bytes those of the pixels are: as in the original.
         result.set_original_encoding(
@@ -319,22 +297,6 @@ class Deidentifier:
         else:
             modified = Option.RETAIN_MODIFIED_DATES in options
             clean.LongitudinalTemporalInformationModified = "MODIFIED" if modified else "REMOVED"
-
-
-def may_be_burned_in(image: Dataset) -> bool:
-    """Tell whether an image may have text in its pixels, by what its header says or leaves out.
-
-    Burned In Annotation (0028,0301) YES says so; where text is usual, only NO says that there
-    is none.
-    """
-    if "PixelData" not in image:
-        return False
-    said = str(image.get("BurnedInAnnotation") or "")
-    usual = (
-        image.get("Modality") in _OFTEN_BURNED_IN
-        or image.get("SOPClassUID") == SecondaryCaptureImageStorage
-    )
-    return said == "YES" or (usual and said != "NO")
 
 
 def _code(value: str, meaning: str) -> Dataset:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset, FileDataset
 
-from labsim.deid.deidentifier import Deidentifier, Record
+from labsim.deid.deidentifier import Deidentifier
 from labsim.deid.leaks import Leaks, facts_of, find_leaks
 from labsim.deid.profile import Option
+from labsim.deid.record import Record
 from labsim.errors import ConfigurationError, LabError, NotFound
 from labsim.table import Table
 

@@ -16,7 +16,8 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
-from labsim.deid.deidentifier import Deidentifier, may_be_burned_in
+from labsim.deid.burned_in import may_be_burned_in
+from labsim.deid.deidentifier import Deidentifier
 from labsim.deid.private import SafePrivate
 from labsim.deid.pseudonyms import Pseudonyms
 from labsim.errors import ConfigurationError
@@ -102,8 +103,9 @@ def test_file_meta_information_names_the_new_instance_and_no_sender(original: Or
     image.file_meta.SourceApplicationEntityTitle = "RIVERSIDE_CT"
     image.file_meta.PrivateInformationCreatorUID = "1.2.3"
     image.file_meta.PrivateInformation = b"Moller"
-    meta = written(deidentify(image)).file_meta
-    assert meta.MediaStorageSOPInstanceUID != image.SOPInstanceUID
+    result = deidentify(image)
+    meta = result.file_meta  # before writing, which sets some of it right
+    assert meta.MediaStorageSOPInstanceUID == result.SOPInstanceUID != image.SOPInstanceUID
     assert meta.ImplementationVersionName == "LABSIM"
     assert "SourceApplicationEntityTitle" not in meta
     assert "PrivateInformation" not in meta
@@ -216,6 +218,9 @@ def test_all_dates_of_a_patient_are_off_by_the_same_days(original: Original) -> 
     project = Deidentifier(["retain_modified_dates"], pseudonyms=Pseudonyms(secret="one"))
     first, second = original(), original(ct, "HEAD", StudyDate="20260315")
     first.AcquisitionDateTime = "20260301080509.5"
+    item = Dataset()
+    item.StudyDate = "20260301"
+    first.SourceInstanceSequence = [item]
     results = [project.dataset(image) for image in (first, second)]
     days = [datetime.strptime(result.StudyDate, "%Y%m%d") for result in results]
     assert (days[1] - days[0]).days == 14
@@ -223,6 +228,7 @@ def test_all_dates_of_a_patient_are_off_by_the_same_days(original: Original) -> 
     assert results[0].AcquisitionDateTime == results[0].StudyDate + "080509.5"
     assert results[0].ContentDate == results[0].StudyDate
     assert results[0].StudyTime == "080000"
+    assert results[0].SourceInstanceSequence[0].StudyDate == results[0].StudyDate
     stranger = project.dataset(original(PatientID="P000999"))
     assert stranger.StudyDate != results[0].StudyDate
 

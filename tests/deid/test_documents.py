@@ -215,6 +215,14 @@ def test_a_segmentation_keeps_its_frames_and_their_sources(
     assert result.FrameOfReferenceUID == new.FrameOfReferenceUID
 
 
+def test_pixels_that_were_never_written_can_be_written(
+    segmentation: Dataset, errors: Errors
+) -> None:
+    made = deepcopy(segmentation)
+    made["PixelData"].VR = "OB or OW"  # as a program has it that made it
+    assert errors(deidentify(made)) == []
+
+
 def test_drawings_go_or_lose_their_words(presentation: Dataset) -> None:
     [bare] = deidentify(presentation).GraphicAnnotationSequence
     assert "GraphicObjectSequence" not in bare

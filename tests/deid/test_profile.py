@@ -104,6 +104,11 @@ def test_an_option_changes_its_own_column_only(option: str, keyword: str, wanted
     assert action(keyword, CTImageStorage, *others) == action(keyword)
 
 
+def test_what_one_option_keeps_another_does_not_clean() -> None:
+    both = ("retain_device", "retain_modified_dates")
+    assert action("BeamHoldTransitionDateTime", CTImageStorage, *both) == "K"
+
+
 def test_a_birth_date_is_emptied_whatever_the_options() -> None:
     everything = [o for o in Option if o.name.startswith("RETAIN") and "FULL" not in o.name]
     assert action("PatientBirthDate", CTImageStorage, *(o.name for o in everything)) == "Z"

@@ -11,6 +11,7 @@ from pydicom import dcmread
 
 from labsim import Hospital
 from labsim.deid.leaks import facts_of, find_leaks
+from labsim.deid.pixels import find_text
 from labsim.deid.pseudonyms import Pseudonyms
 from labsim.errors import NotFound
 
@@ -99,14 +100,25 @@ def test_what_a_learner_missed_is_named(department: Hospital, tmp_path: Path) ->
     assert "name" not in {leak.what for leak in found}
 
 
-def test_an_ultrasound_study_does_not_leave_with_the_name_in_its_pixels(
+def test_an_ultrasound_study_leaves_without_the_name_in_its_pixels_or_not_at_all(
     department: Hospital, tmp_path: Path
 ) -> None:
     exam = department.exam("USABDOMEN")
     assert exam.procedure is not None
-    made = department.tools.deidentify(exam.procedure.study_uid, tmp_path / "teaching")
-    assert {dcmread(made.path / file).Modality for file, _ in made.files} == {"SR"}
-    assert len(made.left_out) == len(exam.images)
+    study_uid, tools = exam.procedure.study_uid, department.tools
+    made = tools.deidentify(study_uid, tmp_path / "teaching")
+    released = [dcmread(made.path / file) for file, _ in made.files]
+    pictures = [image for image in released if image.Modality == "US"]
+    assert len(pictures) == len(exam.images)
+    assert made.left_out == []
+    assert [find_text(image) for image in exam.images if not find_text(image)] == []
+    assert [find_text(image) for image in pictures] == [[]] * len(pictures)
+    codes = [item.CodeValue for item in pictures[0].DeidentificationMethodCodeSequence]
+    assert codes == ["113100", "113101"]
+
+    bare = tools.deidentify(study_uid, tmp_path / "bare", pixel_cleaner=None)
+    assert {dcmread(bare.path / file).Modality for file, _ in bare.files} == {"SR"}
+    assert len(bare.left_out) == len(exam.images)
 
 
 def test_a_study_that_is_not_there_is_said_to_be_missing(
