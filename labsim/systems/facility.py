@@ -265,11 +265,11 @@ class System(ABC):
         self._open_service(service)
 
     def _open_service(self, service: Service) -> None:
-        service.port = self._listen(service)
+        service.port = self._bind(service)
         service.running = True
         self.facility.network.publish(service.address, service.port, self.name)
 
-    def _listen(self, service: Service) -> int:
+    def _bind(self, service: Service) -> int:
         """Listen at the port asked for; a host with an address of its own tries the true one."""
         if not service.port and self.facility.network.is_spread:
             with suppress(PortTaken):  # those below 1024 are the administrator's, as a rule
