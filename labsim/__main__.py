@@ -61,6 +61,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="issue and print a bearer token for each DICOMweb interface",
     )
+    up.add_argument(
+        "--loopback",
+        choices=("shared", "per-host"),
+        default="shared",
+        help="per-host: each host listens at an address of its own (127.x.y.z), at true ports "
+        "where it may",
+    )
     up.set_defaults(command=_up)
 
     exam = commands.add_parser("exam", help="run one exam and print its journey")
@@ -88,7 +95,10 @@ def _add_hospital_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _hospital(options: argparse.Namespace, ports: dict[str, int] | None = None) -> Hospital:
-    return Hospital(options.seed, site=options.site, path=options.path, ports=ports)
+    loopback: Any = getattr(options, "loopback", "shared")
+    return Hospital(
+        options.seed, site=options.site, path=options.path, ports=ports, loopback=loopback
+    )
 
 
 def _up(options: argparse.Namespace) -> int:
@@ -222,12 +232,14 @@ def url_of(endpoint: Endpoint) -> str:
 
 
 def _welcome(hospital: Hospital, tokens: Mapping[str, str]) -> str:
-    ports = {(e.system, e.protocol): e.local.port for e in hospital.endpoints()}
+    places = {
+        (e.system, e.protocol): f"{e.local.host} {e.local.port}" for e in hospital.endpoints()
+    }
     titles = {(e.system, e.protocol): e.title for e in hospital.endpoints()}
     caller, move_port = hospital.tools.ae_title, hospital.tools.local_port
     pacs = f"-aet {caller} -aec {titles['pacs', 'dicom']}"
-    at_pacs = f"127.0.0.1 {ports['pacs', 'dicom']}"
-    ris = f"-aet {caller} -aec {titles['ris', 'mwl']} 127.0.0.1 {ports['ris', 'mwl']}"
+    at_pacs = places["pacs", "dicom"]
+    ris = f"-aet {caller} -aec {titles['ris', 'mwl']} {places['ris', 'mwl']}"
     study = "-k QueryRetrieveLevel=STUDY -k StudyInstanceUID"
     keys = '-k "ScheduledProcedureStepSequence[0].Modality=CT" -k PatientName -k AccessionNumber'
     lines = [

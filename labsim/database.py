@@ -11,12 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from labsim.errors import ConfigurationError
+from labsim.errors import ConfigurationError, LabError
 from labsim.table import Table
 
 _COUNTERS = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);"
 
 _MOST_PAGES = 1073741823  # SQLite's own default
+
+
+class DiskFull(LabError, sqlite3.OperationalError):
+    """A row had no room; nothing of its transaction was kept."""
 
 
 class Database:
@@ -82,7 +86,7 @@ class Database:
     def may_grow(self, size: int | None) -> None:
         """Let the file grow by so many bytes at most; without a limit if None.
 
-        A statement that needs more fails with "database or disk is full".
+        A statement that needs more fails with `DiskFull`.
         """
         with self._lock:
             limit = _MOST_PAGES
@@ -111,10 +115,12 @@ class Database:
                 self._connection.execute("BEGIN IMMEDIATE")
                 yield
                 self._connection.execute("COMMIT")
-            except BaseException:  # Ctrl-C too: half a transaction must not stay
+            except BaseException as error:  # Ctrl-C too: half a transaction must not stay
                 with contextlib.suppress(sqlite3.ProgrammingError):  # closed: SQLite went back
                     if self._connection.in_transaction:  # else it went back when the disk was full
                         self._connection.execute("ROLLBACK")
+                if _is_full(error):
+                    raise self._full() from error
                 raise
             finally:
                 if not durable:
@@ -122,14 +128,22 @@ class Database:
                         self._connection.execute("PRAGMA synchronous = FULL")
 
     def run(self, sql: str, *values: Any) -> int:
-        """Run one statement and return how many rows it changed."""
-        with self._lock:
-            return self._connection.execute(sql, values).rowcount
+        """Run one statement and return how many rows it changed.
+
+        Raises
+        ------
+        DiskFull
+            If there is no room for it.
+        """
+        return self._execute(sql, values).rowcount
 
     def run_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """Run one statement for each of `rows`, all or none."""
         with self.transaction():
-            self._connection.executemany(sql, rows)
+            try:
+                self._connection.executemany(sql, rows)
+            except sqlite3.OperationalError as error:
+                raise (self._full() if _is_full(error) else error) from error
 
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         """Return all rows of a query."""
@@ -148,10 +162,16 @@ class Database:
         return found[0] if found is not None else None
 
     def insert(self, table: str, **columns: Any) -> int:
-        """Add one row and return its row number."""
+        """Add one row and return its row number.
+
+        Raises
+        ------
+        DiskFull
+            If there is no room for it.
+        """
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-        with self._lock:
-            cursor = self._connection.execute(
+        with self._lock:  # the row number is the connection's last one
+            cursor = self._execute(
                 f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(columns.values())
             )
             return cursor.lastrowid or 0
@@ -197,6 +217,21 @@ class Database:
         more = f", the first {limit} rows" if len(rows) > limit else ""
         return Table(columns, rows[:limit], f"{self.path.name}{more}")
 
+    def _execute(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
+        with self._lock:
+            try:
+                return self._connection.execute(sql, values)
+            except sqlite3.OperationalError as error:
+                if _is_full(error):
+                    raise self._full() from error
+                raise
+
+    def _full(self) -> DiskFull:
+        return DiskFull(
+            f"{self.path.name} cannot grow: the database or disk is full.",
+            "Look at df() of its host; make room there, or give it a larger quota.",
+        )
+
     def _explain(self, error: Exception) -> ConfigurationError:
         tables = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
         names = ", ".join(row["name"] for row in self.rows(tables))
@@ -241,3 +276,9 @@ def _columns(connection: sqlite3.Connection) -> dict[str, set[str]]:
         table: {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         for (table,) in tables
     }
+
+
+def _is_full(error: BaseException) -> bool:
+    """Tell whether SQLite itself has said so; ours is an error of it, too."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code == sqlite3.SQLITE_FULL

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Literal, Protocol, Self, TypeVar
 
 from pydicom.dataset import Dataset
 
@@ -23,6 +23,8 @@ from labsim.day import Day, run_day
 from labsim.errors import ConfigurationError, LabError
 from labsim.exam import Exam
 from labsim.hosts import Host, Hosts
+from labsim.hosts.interfaces import own_interfaces
+from labsim.hosts.plan import plan
 from labsim.journal import Event, Journal
 from labsim.recovery import Down, Recovery, recover_pacs
 from labsim.site import PORTS, Site
@@ -84,6 +86,10 @@ class Hospital:
         like; free ones are chosen for the others.
     clock : Clock, optional
         Hospital time; the machine's if left out.
+    loopback : str
+        ``"shared"``: all hosts listen at 127.0.0.1. ``"per-host"``: each at an address of its
+        own, its IP address with 127 in front, and at its true ports as far as this machine
+        lets it (`labsim.hosts.interfaces`).
 
     Examples
     --------
@@ -102,7 +108,13 @@ class Hospital:
         path: Path | str | None = None,
         ports: Mapping[str, int] | None = None,
         clock: Clock | None = None,
+        loopback: Literal["shared", "per-host"] = "shared",
     ) -> None:
+        if loopback not in ("shared", "per-host"):
+            raise ConfigurationError(
+                f"{loopback!r} is no way to listen.", 'Use "shared" or "per-host".'
+            )
+        self._loopback = loopback
         self.site = Site.load(site)
         self.running = False
         self.faults: list[Fault] = []
@@ -148,6 +160,8 @@ class Hospital:
             self._loop = BackgroundLoop()
             opened.callback(self._loop.close)
             self.network = Network()
+            if self._loopback == "per-host":
+                self.network.spread(own_interfaces(plan(self.site)))
             self.ca = SiteCa(self.path / "tls", self.site.institution)
             secured = self.site.security
             self.network.certify(
@@ -766,8 +780,8 @@ class Hospital:
         opened.callback(self._hosts.close)
         desk = self.site.desk
         move_port = self._ports.get("desk.dicom") or free_port()
-        self.network.publish(Address(desk.host, desk.dicom_port), move_port)
         seen = self.network.seen_from(desk.host)
+        seen.publish(Address(desk.host, desk.dicom_port), move_port)
         self.tools = Tools(desk.ae_title, move_port, self.journal, seen, self.endpoints)
         for name, part in self.site.parts().items():
             for alias in (getattr(part, "application", ""), getattr(part, "ae_title", "")):

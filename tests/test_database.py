@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from labsim.database import Database
-from labsim.errors import ConfigurationError
+from labsim.errors import ConfigurationError, LabError
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS owners (name TEXT PRIMARY KEY);
@@ -267,3 +267,24 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     # One more table is no other version of those that are there.
     more = "CREATE TABLE IF NOT EXISTS pets (name TEXT); CREATE TABLE IF NOT EXISTS t (n INTEGER);"
     Database(path, more).close()
+
+
+def test_a_row_that_has_no_room_leaves_nothing_of_its_transaction(tmp_path: Path) -> None:
+    db = Database(tmp_path / "his.sqlite", "CREATE TABLE IF NOT EXISTS a (text TEXT);")
+    db.may_grow(0)
+
+    def fill() -> None:
+        with db.transaction():
+            for _ in range(50):
+                db.insert("a", text="x" * 1000)
+
+    try:
+        for attempt in (fill, lambda: db.run_many("INSERT INTO a VALUES (?)", [("x" * 9000,)] * 9)):
+            with pytest.raises(LabError, match=r"his\.sqlite cannot grow.*df\(\)"):
+                attempt()
+            assert db.value("SELECT COUNT(*) FROM a") == 0
+        db.may_grow(None)
+        fill()
+        assert db.value("SELECT COUNT(*) FROM a") == 50
+    finally:
+        db.close()

@@ -75,10 +75,10 @@ def end(program: subprocess.Popen[str], number: signal.Signals) -> tuple[int, st
     return program.returncode, errors
 
 
-def listens(port: int) -> bool:
+def listens(port: int, host: str = "127.0.0.1") -> bool:
     with socket.socket() as probe:
         probe.settimeout(2)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def test_the_version_is_told() -> None:
@@ -326,3 +326,12 @@ def test_a_disc_from_outside_waits_in_the_importer(tmp_path: Path) -> None:
     with Hospital(site="community", path=kept) as hospital:
         assert hospital.importer.study(1).state == "WAITING"
         assert len(hospital.pacs.table()) == 0
+
+
+def test_up_spreads_the_hosts_over_addresses_where_it_is_told_to(up: Up) -> None:
+    if sys.platform == "darwin":
+        pytest.skip("macOS has 127.0.0.1 only, until somebody adds more")
+    told: dict[str, Any] = json.loads(first_line(up("--json", "--loopback", "per-host")))
+    hosts = {place["name"]: place["host"] for place in told["systems"]}
+    assert len(set(hosts.values())) == len(hosts)
+    assert all(listens(p["port"], p["host"]) for p in told["systems"])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from labsim.clock import Clock
 from labsim.database import Database
-from labsim.errors import NotFound
+from labsim.errors import NotFound, PortTaken
 from labsim.journal import Journal
 from labsim.systems.gauges import Gauge, size_of
 from labsim.table import Table
@@ -264,9 +265,16 @@ class System(ABC):
         self._open_service(service)
 
     def _open_service(self, service: Service) -> None:
-        service.port = service.listen(service.port)
+        service.port = self._bind(service)
         service.running = True
         self.facility.network.publish(service.address, service.port, self.name)
+
+    def _bind(self, service: Service) -> int:
+        """Listen at the port asked for; a host with an address of its own tries the true one."""
+        if not service.port and self.facility.network.is_spread:
+            with suppress(PortTaken):  # those below 1024 are the administrator's, as a rule
+                return service.listen(service.address.port)
+        return service.listen(service.port)
 
     def _close_service(self, service: Service) -> None:
         # First the way there, so that nobody is led to a port that another program may get.

@@ -56,6 +56,7 @@ class _Tables:
         self.tap: Tap | None = None
         self.count = 0
         self.names: dict[str, str] = {}
+        self.interfaces: dict[str, str] = {}
         self.gate: Gate = lambda caller, address: None
         self.door: Door = lambda called: "allow"
         self.dials: Counter[Address] = Counter()
@@ -96,7 +97,16 @@ class Network:
     @property
     def interface(self) -> str:
         """The loopback address at which the host listens."""
-        return LOOPBACK
+        return self._tables.interfaces.get(self.host, LOOPBACK)
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether hosts listen at loopback addresses of their own."""
+        return bool(self._tables.interfaces)
+
+    def spread(self, interfaces: Mapping[str, str]) -> None:
+        """Give hosts loopback addresses of their own to listen at."""
+        self._tables.interfaces = dict(interfaces)
 
     @property
     def credentials(self) -> Credentials | None:

@@ -35,8 +35,10 @@ def test_a_database_does_not_grow_over_the_quota_even_after_a_boot(hospital: Hos
     host.set_quota(1)
     host.shut_down()
     host.boot()
-    with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+    with pytest.raises(LabError, match=r"his\.sqlite.*disk is full") as full:
         register_many(hospital)
+    assert "df()" in full.value.next_step
+    assert isinstance(full.value, sqlite3.OperationalError)  # for those who know SQLite
     host.set_quota(0)
     hospital.his.register_patient()
 

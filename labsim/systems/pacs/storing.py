@@ -197,7 +197,9 @@ class Storing:
                 told(header, calling, error.what)
             return Receipt(failure(_STATUS_OF[type(error)], error.what), header)
         except (OSError, sqlite3.OperationalError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
+            why = error.what if isinstance(error, LabError) else str(error)
+            if isinstance(error, OSError):
+                why = error.strerror or str(error)
             self._system.note(f"image not stored: {why}", kind="error")
             return Receipt(failure(0xA700, f"storage: {why}"), header)
         self._note_image(

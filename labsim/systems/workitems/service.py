@@ -51,6 +51,7 @@ class WorkitemsWeb:
         self._title = title
         facility = system.facility
         self._node = HttpNode(system.name, facility.journal, facility.network, facility.loop)
+        self._node.refused = refused
         gate = Gate(system, self.tokens, refused, self.origins.all)
         self._routes = web.routes(BASE, gate=gate, steps=steps)
 
@@ -58,4 +59,5 @@ class WorkitemsWeb:
         """Begin to listen."""
         listen = partial(self._node.listen, self._routes, largest=LARGEST)
         close = self._node.close
-        self._system.serve("dicomweb", place, self._title, listen, close, place="http")
+        protocol = self._node.named("dicomweb")
+        self._system.serve(protocol, place, self._title, listen, close, place="http")
