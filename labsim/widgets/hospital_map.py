@@ -24,7 +24,17 @@ _NAMES = {
     "pacs": ("PACS", "keeps the images\nand gives them out"),
     "desk": ("Desk", "you, with your tools"),
     "engine": ("Engine", "passes messages on,\nby its channels"),
+    "archive": ("Archive", "keeps studies for good"),
+    "importer": ("Importer", "reads discs from\nother hospitals"),
+    "ai": ("AI", "looks at images\nby itself"),
+    "standby": ("Standby", "keeps a replica of the PACS,\nto take its place"),
+    "audit": ("Audit", "is told by all systems\nwho did what"),
 }
+_WORKSTATIONS = "workstations"
+# What stands around, at a site that has it: on the right, and in a row below, from left to right.
+_RIGHT: Mapping[str, Place] = {"standby": (12.9, 0), "audit": (12.9, 3.1)}
+_BELOW = ("importer", "archive", "ai", _WORKSTATIONS)
+_ROW = {0: (), 1: (8.6,), 2: (4.3, 8.6), 3: (0, 4.3, 8.6), 4: (0, 4.3, 8.6, 12.9)}
 _PLACES: Mapping[str, Place] = {
     "his": (0, 3.1),
     "ris": (4.3, 3.1),
@@ -59,27 +69,40 @@ def hospital_map(hospital: Hospital, transcript: Transcript | None = None) -> Pi
     # One scanner is drawn as itself, several as one box: their ways are the same.
     box = {name: shown[0] if len(shown) == 1 else _SCANNERS for name in scanners}
     around = _PLACES_WITH_ENGINE if hospital.site.engine else _PLACES
-    places = {**around, box[shown[0]]: (0.0, 0.0)}
-    figure = Figure(figsize=(10.5, 5.6), layout="constrained")
+    box |= dict.fromkeys((part.name for part in hospital.site.workstations), _WORKSTATIONS)
+    places = {
+        **around,
+        box[shown[0]]: (0.0, 0.0),
+        **_more(hospital, steps, box, transcript is None),
+    }
+    right, bottom = max(x for x, _ in places.values()), min(y for _, y in places.values())
+    top = 4.6 if hospital.site.engine else 3.9
+    # As large on the page as it needs to be for the same size of words.
+    scale = 10.5 / (8.6 + 3.1)
+    size = ((right + 3.1) * scale, (top - bottom + 0.75) * 5.6 / 5.35)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
     axes.set_axis_off()
+    used: set[str] = set()
     for (sender, receiver, protocol), labels in _ways(steps, box).items():
-        if sender in places and receiver in places:
+        known = sender in places and receiver in places
+        if known and not _is_blocked(sender, receiver, places):  # else the words alone have it
             _arrow(axes, places[sender], places[receiver], protocol, labels)
+            used.add(protocol)
     for name, place in places.items():
         _box(axes, *_words(hospital, name), place)
-    used = {step.protocol for step in steps}
     handles = [
         Line2D([], [], color=colour, linestyle=line, label=protocol)
         for protocol, (colour, line) in _STYLE.items()
         if protocol in used
     ]
     axes.legend(handles=handles, loc="upper right", frameon=False, fontsize=11)
-    axes.set_xlim(-1.5, 10.2)
-    axes.set_ylim(-0.75, 4.6 if hospital.site.engine else 3.9)
+    axes.set_xlim(-1.5, right + 1.6)
+    axes.set_ylim(bottom - 0.75, top)
     said = "; ".join(f"{' to '.join(_stations(s))} {s.transaction} by {s.protocol}" for s in steps)
     title = "What passed between the systems" if transcript is not None else "Who calls whom"
-    return Picture.of(figure, f"Map of {hospital.site.institution}. {title}: {said}.", title)
+    alt = f"Map of {hospital.site.institution}. {title}: {said}."
+    return Picture.of(figure, alt, title, round(760 * size[0] / 10.5))
 
 
 def configured_steps(hospital: Hospital) -> list[Step]:
@@ -98,9 +121,44 @@ def configured_steps(hospital: Hospital) -> list[Step]:
     for modality in site.modalities:
         ways.append((modality.name, modality.worklist, "DICOM", "worklist, MPPS"))
         ways.append((modality.name, modality.archive, "DICOM", "images"))
+    for workstation in site.workstations:
+        ways.append((workstation.name, workstation.archive, "DICOM", "query, retrieve"))
+    if site.importer is not None:
+        ways.append(("importer", site.importer.worklist, "DICOM", "worklist, MPPS"))
+        ways.append(("importer", site.importer.archive, "DICOM", "images"))
+    if site.ai is not None:
+        ways.append(("ai", site.ai.archive, "DICOM", "results"))
+    if site.archive is not None:
+        ways.append(("archive", "pacs", "DICOM", "migration"))
+    if site.standby is not None:
+        ways.append(("pacs", "standby", "HTTP", "replicas"))
     ways.append(("ris", "pacs", "DICOM", "reports"))
     ways.append(("desk", "pacs", "DICOM", "query, retrieve"))
     return [Step(label, label, s, r, protocol, 0, "", "") for s, r, protocol, label in ways]
+
+
+def _more(
+    hospital: Hospital, steps: list[Step], box: Mapping[str, str], whole: bool
+) -> dict[str, Place]:
+    """Return the places of what stands around: all that the site has, or what took part."""
+    there = {box.get(name, name) for name in hospital.site.parts()}
+    took_part = {box.get(name, name) for step in steps for name in (step.sender, step.receiver)}
+    shown = there if whole else took_part
+    below = [name for name in _BELOW if name in shown]
+    row = {name: (x, -3.1) for name, x in zip(below, _ROW[len(below)], strict=True)}
+    return {**row, **{name: place for name, place in _RIGHT.items() if name in shown}}
+
+
+def _is_blocked(sender: str, receiver: str, places: Mapping[str, Place]) -> bool:
+    """Tell whether the straight way from box to box passes through a third one."""
+    (x0, y0), (x1, y1) = places[sender], places[receiver]
+    others = [place for name, place in places.items() if name not in (sender, receiver)]
+    along = [(x0 + (x1 - x0) * part / 50, y0 + (y1 - y0) * part / 50) for part in range(51)]
+    return any(
+        abs(x - cx) < _WIDTH / 2 + 0.12 and abs(y - cy) < _HEIGHT / 2 + 0.12
+        for x, y in along
+        for cx, cy in others
+    )
 
 
 def _ways(steps: list[Step], box: Mapping[str, str]) -> dict[tuple[str, str, str], list[str]]:
@@ -123,8 +181,9 @@ def _words(hospital: Hospital, name: str) -> tuple[str, str]:
     """Return the title of a box, and what the system does."""
     if name == _SCANNERS:
         titles = [modality.ae_title for modality in hospital.modalities()]
-        lines = [", ".join(titles[first : first + 3]) for first in range(0, len(titles), 3)]
-        return "Scanners", "\n".join(lines)
+        return "Scanners", _wrapped(titles, 3 if len(titles) <= 6 else 4)
+    if name == _WORKSTATIONS:
+        return "Workstation", ", ".join(part.ae_title for part in hospital.site.workstations)
     if name in _NAMES:
         return _NAMES[name]
     scanner = hospital.modality(name)

@@ -37,7 +37,7 @@ def spread(has_addresses: None) -> Iterator[Hospital]:
 
 def test_every_host_listens_at_its_own_address(spread: Hospital, small_scans: None) -> None:
     hosts = {e.system: e.local.host for e in spread.endpoints()}
-    assert len(set(hosts.values())) == len(hosts) == 4
+    assert len(set(hosts.values())) == len(hosts) >= 4
     assert hosts["pacs"] == "127." + spread.host("pacs").address.partition(".")[2]
     told = {(s["name"], s["protocol"]): s for s in describe(spread)["systems"]}
     assert told["pacs", "dicomweb"]["host"] == hosts["pacs"]
