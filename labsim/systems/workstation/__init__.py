@@ -17,6 +17,7 @@ from labsim.site import Site, WorkstationSite
 from labsim.systems.audit.trail import AuditTrail, Study
 from labsim.systems.facility import Facility
 from labsim.systems.workstation import protocol_table, screen
+from labsim.systems.workstation.cache import CacheFull
 from labsim.systems.workstation.fetching import Fetching, is_uid
 from labsim.systems.workstation.hanging import Shown
 from labsim.systems.workstation.key_images import SERIES_NUMBER, encoded, note_about, wanted_of
@@ -265,7 +266,10 @@ class Workstation(Fetching):
         reading = self._require_open()
         study = reading.study
         self._asking.store(document)
-        self.cache.keep(encoded(document), document)
+        try:
+            self.cache.keep(encoded(document), document)
+        except (CacheFull, OSError) as error:  # the archive has it
+            self.note(f"{what}, and not kept here: {error}", kind="error")
         self._accessed("C", user, replace(study, headers=[], documents=[document]))
         self.note(
             f"{what} by {user}",

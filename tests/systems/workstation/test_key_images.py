@@ -94,3 +94,14 @@ def test_a_key_image_that_was_rejected_is_not_shown(archive: Hospital, store: St
     archive.pacs.reject(str(first.SOPInstanceUID))
     [note] = ws.open("K1").key_images
     assert [image.SOPInstanceUID for image in note.images] == [second.SOPInstanceUID]
+
+
+def test_a_note_that_has_no_room_here_is_in_the_archive(archive: Hospital, store: Store) -> None:
+    ws = archive.workstation
+    image, _ = store(archive, 1)
+    ws.open("K1")
+    ws.cache.resize(ws.cache.used)
+    marked = ws.mark_key_images(str(image.SOPInstanceUID))
+    assert len(marked.key_images) == 1
+    assert archive.pacs.sql("SELECT COUNT(*) FROM instances")[0][0] == 3
+    assert len(ws.cache.uids(marked.study.study_uid)) == 2

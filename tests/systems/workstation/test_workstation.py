@@ -137,7 +137,8 @@ def test_the_wrong_words(ws: Workstation, archive: Hospital, store: Store) -> No
         ws.register_ae("X", host="x", port=0)
     with pytest.raises(NotFound, match="'X'"):
         ws.remove_ae("X")
-    assert [row[:2] for row in ws.settings()] == [("archive", "NOBODY"), ("destination", "WS1")]
+    shown = [row[:2] for row in ws.settings()]
+    assert shown == [("archive", "NOBODY"), ("destination", "WS1"), ("priors", "2")]
 
 
 # What goes wrong between the two
