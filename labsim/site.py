@@ -94,10 +94,12 @@ class RouteSite(_Part):
     """What the PACS sends on by itself before anybody has configured it.
 
     `images` are the conditions of a route, such as ``{Modality = "CT"}``; a
-    study is sent when nothing more of it has come for `quiet` seconds.
+    study is sent when nothing more of it has come for `quiet` seconds. One that is
+    not `enabled` waits for ``hospital.pacs.routes.enable("ai")``.
     """
 
     quiet: float = Field(gt=0)
+    enabled: bool = True
     images: dict[str, str] = Field(min_length=1)
 
 

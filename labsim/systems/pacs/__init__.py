@@ -162,8 +162,9 @@ class Pacs(Operated, Stewardship):
         for guarded in (self.routes, self.prefetch, self.qc, self.visibility):
             guarded.access = self.access
         if new and own is site.pacs and site.ai is not None and site.ai.route is not None:
-            images: dict[str, Any] = dict(site.ai.route.images)
-            self.routes.add("ai", site.ai.ae_title, quiet=site.ai.route.quiet, **images)
+            route = site.ai.route
+            how: dict[str, Any] = {"quiet": route.quiet, "enabled": route.enabled, **route.images}
+            self.routes.add("ai", site.ai.ae_title, **how)
         self._retrieving.fetch = self.storage.fetched
         self.prefetched.append(self.storage.bring)
         if not backup.just_restored(self.folder):  # else it is the administrator's to mend

@@ -32,7 +32,7 @@ class WorkitemsWeb:
     title : str
         AE title of the system.
     refused : callable
-        Told in one sentence of each request that is refused for its token.
+        Told in one sentence of each caller that is refused, for its token or its TLS.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class WorkitemsWeb:
         facility = system.facility
         self._node = HttpNode(system.name, facility.journal, facility.network, facility.loop)
         self._node.refused = refused
-        gate = Gate(system, self.tokens, refused, self.origins.all)
+        gate = Gate(system, self.tokens, refused, self.origins.all, BASE)
         self._routes = web.routes(BASE, gate=gate, steps=steps)
 
     def serve(self, place: Address) -> None:

@@ -19,9 +19,8 @@ Dial = Callable[..., AbstractContextManager[Association]]
 
 @pytest.fixture
 def community() -> Iterator[Hospital]:
-    """A hospital with an AI node, to which images are sent by hand."""
+    """A hospital with an AI node."""
     with Hospital(site="community", seed=7) as running:
-        running.pacs.routes.disable("ai")
         yield running
 
 
@@ -89,6 +88,7 @@ def test_the_route_is_there_at_first_and_stays_as_it_is_configured(community: Ho
         {"Modality": ["CT"], "BodyPartExamined": ["CHEST"]},
     )
     assert route.quiet > 0, "a series is sent when it is complete"
+    assert not route.enabled, "a day is the same for the same seed"
     assert community.archive.routes.all() == []
     community.pacs.routes.remove("ai")
     community.rebuild("pacs")

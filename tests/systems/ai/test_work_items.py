@@ -24,9 +24,8 @@ Dial = Callable[..., AbstractContextManager[Association]]
 
 @pytest.fixture
 def community() -> Iterator[Hospital]:
-    """A hospital with an AI node, to which images are sent by hand."""
+    """A hospital with an AI node."""
     with Hospital(site="community", seed=7) as running:
-        running.pacs.routes.disable("ai")
         yield running
 
 
