@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Literal, Protocol, Self
 
 from pydicom.dataset import Dataset
 
@@ -20,29 +18,19 @@ from labsim.building import Maker, makers
 from labsim.capture import Capture
 from labsim.clock import Clock, HospitalClock, WallClock
 from labsim.day import Day, run_day
-from labsim.errors import ConfigurationError, LabError
+from labsim.errors import ConfigurationError
 from labsim.exam import Exam
-from labsim.hosts import Host, Hosts
+from labsim.hosts import Hosts
 from labsim.hosts.interfaces import own_interfaces
 from labsim.hosts.plan import plan
 from labsim.journal import Event, Journal
-from labsim.recovery import Down, Recovery, recover_pacs
+from labsim.recoverable import Recoverable
+from labsim.recovery import Down
 from labsim.site import PORTS, Site
 from labsim.state_folder import make_folder, take, temporary_folder
 from labsim.systems import metrics
-from labsim.systems.ai import AiNode
-from labsim.systems.archive import Archive
-from labsim.systems.audit import AuditRepository
-from labsim.systems.engine import Engine
-from labsim.systems.facility import Endpoint, Facility, System
-from labsim.systems.his import His
-from labsim.systems.importer import Importer
+from labsim.systems.facility import Facility, System
 from labsim.systems.logs import Logs
-from labsim.systems.modality import Modality
-from labsim.systems.pacs import Pacs, backup
-from labsim.systems.ris import Ris
-from labsim.systems.standby import Standby
-from labsim.systems.workstation import Workstation
 from labsim.table import Table
 from labsim.tools import Tools
 from labsim.wire.association_log import dataset_of
@@ -52,8 +40,6 @@ from labsim.wire.hl7 import Message
 from labsim.wire.mllp import TIMEOUT
 from labsim.wire.network import Address, Network, free_port
 from labsim.wire.tls import Security
-
-_S = TypeVar("_S", bound=System)
 
 
 class Fault(Protocol):
@@ -69,7 +55,7 @@ class Fault(Protocol):
         ...
 
 
-class Hospital:
+class Hospital(Recoverable):
     """A simulated hospital whose systems talk over loopback sockets.
 
     Parameters
@@ -201,156 +187,6 @@ class Hospital:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-    # Systems
-
-    @property
-    def his(self) -> His:
-        """The hospital information system."""
-        return self._system("his", His)
-
-    @property
-    def ris(self) -> Ris:
-        """The radiology information system."""
-        return self._system("ris", Ris)
-
-    @property
-    def pacs(self) -> Pacs:
-        """The picture archive."""
-        return self._system("pacs", Pacs)
-
-    @property
-    def archive(self) -> Archive:
-        """The vendor neutral archive, at a site that has one."""
-        return self._system("archive", Archive)
-
-    @property
-    def ai(self) -> AiNode:
-        """The computer that looks at images by itself, at a site that has one."""
-        return self._system("ai", AiNode)
-
-    @property
-    def workstation(self) -> Workstation:
-        """The first workstation; `workstations` has all of them."""
-        for station in self.workstations().values():
-            return station
-        raise self._not_there("workstation")
-
-    def workstations(self) -> dict[str, Workstation]:
-        """Return every workstation that runs, by its name, in the order of the site."""
-        self._require_running()
-        return {n: system for n, system in self.systems.items() if isinstance(system, Workstation)}
-
-    @property
-    def importer(self) -> Importer:
-        """Where discs from other hospitals are read."""
-        return self._system("importer", Importer)
-
-    @property
-    def audit(self) -> AuditRepository:
-        """The audit repository, at a site that has one."""
-        return self._system("audit", AuditRepository)
-
-    @property
-    def standby(self) -> Standby:
-        """Where a replica of the PACS is kept, at a site that has one."""
-        return self._system("standby", Standby)
-
-    @property
-    def engine(self) -> Engine:
-        """The integration engine, at a site that has one."""
-        if self.running and self.site.engine is None:
-            raise LabError(
-                "This hospital has no integration engine: its systems send to each other.",
-                'Hospital(site="community") has one.',
-            )
-        return self._system("engine", Engine)
-
-    @property
-    def ct(self) -> Modality:
-        """The first CT scanner."""
-        for modality in self.modalities():
-            if modality.modality == "CT":
-                return modality
-        raise self._not_there("CT scanner")
-
-    def modality(self, name: str) -> Modality:
-        """Return one scanner by its name, such as ``"ct1"``.
-
-        Raises
-        ------
-        LabError
-            If the hospital has none of that name.
-        """
-        return self._system(name, Modality)
-
-    def scanner(self, ae_title: str) -> Modality:
-        """Return one scanner by its AE title, such as ``"CT1"``.
-
-        Raises
-        ------
-        LabError
-            If the hospital has none of that title.
-        """
-        for modality in self.modalities():
-            if modality.ae_title == ae_title:
-                return modality
-        raise self._not_there(f"scanner {ae_title}")
-
-    def modalities(self) -> list[Modality]:
-        """Return every scanner, in the order of the site."""
-        self._require_running()
-        return [system for system in self.systems.values() if isinstance(system, Modality)]
-
-    def host(self, name: str) -> Host:
-        """Return one host, by its name or IP address.
-
-        Parameters
-        ----------
-        name : str
-            Such as ``"pacs"`` or ``"10.20.0.12"``.
-
-        Raises
-        ------
-        NotFound
-            If there is none.
-        """
-        self._require_running()
-        return self._hosts[name]
-
-    def hosts(self) -> Table:
-        """Return every host with its address, its segment and what runs on it."""
-        self._require_running()
-        return self._hosts.table()
-
-    @property
-    def down(self) -> list[str]:
-        """The names of the systems that are down."""
-        return list(self._down)
-
-    def endpoints(self) -> list[Endpoint]:
-        """Return where every system listens."""
-        return [endpoint for system in self.systems.values() for endpoint in system.endpoints]
-
-    def table(self) -> Table:
-        """Return every system with its title and addresses.
-
-        Where they are monitored is left out, being the same for all:
-        `endpoints` has it.
-        """
-        rows = [
-            (e.system, e.protocol, e.title, str(e.address), str(e.local))
-            for e in self.endpoints()
-            if e.protocol != "metrics"
-        ]
-        columns = (
-            "system",
-            "protocol",
-            "AE title or application",
-            "in the hospital",
-            "on this machine",
-        )
-        return Table(columns, rows, f"{self.site.institution}, seed {self.seed}")
 
     # What happens in it
 
@@ -546,206 +382,6 @@ class Hospital:
         self._opened.callback(capture.stop)
         return capture
 
-    def restore_pacs(
-        self, folder: Path | str, snapshot: int | None = None, *, only: backup.Part = "all"
-    ) -> Pacs:
-        """Take the PACS down, put a backup in its place, and start it again.
-
-        Parameters
-        ----------
-        folder : Path or str
-            Where `Pacs.backup` wrote.
-        snapshot : int, optional
-            Which one; the last if left out.
-        only : str
-            ``"all"``, or half of it: ``"index"`` or ``"files"``.
-
-        Returns
-        -------
-        Pacs
-            As it runs now, on the same ports. What was stored after the
-            backup is gone; `Pacs.consistency` shows what does not agree.
-
-        Raises
-        ------
-        AccessDenied
-            If whoever is at the PACS may not repair.
-        ConfigurationError
-            If the backup is damaged or another hospital's; the PACS runs on then.
-        NotFound
-            If there is none.
-        """
-        old = self.pacs
-        old.access.require("repair", "restore")
-        folder = Path(folder).absolute()
-        number = backup.sound(folder, snapshot, self.site.issuer)
-        old.access.end_all()
-        taken: list[str] = []
-        self.rebuild("pacs", lambda: taken.append(backup.restore(folder, number, old.folder, only)))
-        self.pacs.note(f"restored from the backup of {taken[0]} ({only})")
-        return self.pacs
-
-    def rebuild(self, name: str, meanwhile: Callable[[], object] = lambda: None) -> System:
-        """Take a system down and start it again from its folder, on the same loopback ports.
-
-        Parameters
-        ----------
-        name : str
-            Which system.
-        meanwhile : callable
-            What is done to its folder while it is down.
-
-        Returns
-        -------
-        System
-            As it runs now.
-
-        Raises
-        ------
-        LabError
-            If the hospital has no such system.
-        """
-        self.take_down(name)
-        meanwhile()
-        return self.bring_up(name)
-
-    def take_down(self, name: str) -> System:
-        """Stop one system; the others run on, and who calls it hears that nobody is there.
-
-        Parameters
-        ----------
-        name : str
-            Which system.
-
-        Returns
-        -------
-        System
-            As it was; its folder stays.
-
-        Raises
-        ------
-        LabError
-            If the hospital has no such system, or it is down already.
-        """
-        old = self._system(name, System)  # type: ignore[type-abstract]
-        self._down[name] = Down.of(old)
-        self.systems = {each: system for each, system in self.systems.items() if each != name}
-        old.stop()
-        self.journal.record(name, "state", f"{name} is down")
-        return old
-
-    def bring_up(self, name: str, *, host: str = "") -> System:
-        """Start a system that was taken down, from its folder and on its loopback ports.
-
-        Parameters
-        ----------
-        name : str
-            Which system.
-        host : str
-            Another host to run on; then its old host's name leads there, as
-            when an alias in the name service is changed. It holds until the
-            hospital stops.
-
-        Returns
-        -------
-        System
-            As it runs now.
-
-        Raises
-        ------
-        LabError
-            If it is not down, cannot be moved, or cannot start; it stays down then.
-        """
-        self._require_running()
-        if name not in self._down:
-            raise LabError(f"{name} is not down.", "hospital.hosts() shows what runs.")
-        facility = replace(self._facility, ports={**self._ports, **self._down[name].ports})
-        new = self._maker(name, host)(facility)
-        try:
-            new.start()
-        except BaseException:  # Ctrl-C too: half a start leaves ports open; raised again
-            new.stop()
-            raise
-        self._opened.callback(new.stop)
-        del self._down[name]
-        # In the order of the site, whatever was down.
-        running = {**self.systems, name: new}
-        self.systems = {each: running[each] for each in self._makers if each in running}
-        self._monitor(new)
-        new.resume()
-        self.journal.record(name, "state", f"{name} is up" + (f" on {host}" if host else ""))
-        return new
-
-    def fail_over(self) -> Recovery:
-        """Let the standby take the place of the PACS, which is taken down if it runs.
-
-        Returns
-        -------
-        Recovery
-            What that cost: what was stored after the last replica is lost.
-
-        Raises
-        ------
-        LabError
-            If there is no standby, or it runs there already.
-        NotFound
-            If no replica has arrived yet.
-        """
-        standby = self._system("standby", Standby)
-        part = self.site.standby
-        assert part is not None, "its system is there"
-        if "pacs" in self.systems:
-            if {e.address.host for e in self.pacs.endpoints} == {part.host}:
-                raise LabError("The PACS runs on the standby already.")
-            backup.sound(standby.replica, None, self.site.issuer)  # before anything is stopped
-            self.take_down("pacs")
-        return self.recover_pacs(standby.replica, host=part.host)
-
-    def lose(self, name: str) -> None:
-        """Lose a system with its disk, as to fire or to ransomware: nothing of it is left.
-
-        Raises
-        ------
-        LabError
-            If the hospital has no such system, or it is down already.
-        """
-        shutil.rmtree(self.take_down(name).folder)
-
-    def recover_pacs(
-        self, folder: Path | str, snapshot: int | None = None, *, host: str = ""
-    ) -> Recovery:
-        """Bring a PACS that is down back from a backup, and measure what that took.
-
-        Parameters
-        ----------
-        folder : Path or str
-            Where `Pacs.backup` wrote.
-        snapshot : int, optional
-            Which one; the last if left out.
-        host : str
-            A new host for it; the old one if left out.
-
-        Returns
-        -------
-        Recovery
-            How much was lost (against the recovery point objective) and how
-            long the archive was away (against the recovery time objective).
-
-        Raises
-        ------
-        ConfigurationError
-            If the backup is damaged or another hospital's.
-        LabError
-            If the PACS runs.
-        NotFound
-            If there is no backup.
-        """
-        self._require_running()
-        down = self._down.get("pacs")
-        if down is None:
-            raise LabError("The PACS runs.", "hospital.restore_pacs(…) restores one that runs.")
-        return recover_pacs(self, down, Path(folder).absolute(), snapshot, host)
-
     def __repr__(self) -> str:
         if not self.running:
             return f"Hospital {self.site.name}, not running"
@@ -797,41 +433,6 @@ class Hospital:
             self._monitor(system)
         for system in self.systems.values():
             system.resume()
-
-    def _maker(self, name: str, host: str) -> Maker:
-        """Return what makes a system, on another host if one is named."""
-        part: Any = self.site.parts()[name]
-        if not host:
-            self.network.alias(part.host, part.host)  # back home
-            return self._makers[name]
-        if name not in type(self.site).model_fields:  # one of several scanners
-            raise LabError(f"{name} cannot run on another host.", "A server can, a scanner not.")
-        self.network.alias(part.host, host)
-        if self.site.tls is not None:
-            # It shows the certificate of the new host, and is called by the name of the old one.
-            self.ca.issue(host, also=[part.host])
-        moved = self.site.model_copy(update={name: part.model_copy(update={"host": host})})
-        return makers(moved, self._hosts.by_name)[name]
-
-    def _monitor(self, system: System) -> None:
-        metrics.offer(system, system.facility.network.host, self._counts)
-
-    def _system(self, name: str, kind: type[_S]) -> _S:
-        found = self.systems.get(name) if self.running else None
-        if not isinstance(found, kind):
-            raise self._not_there(name)
-        return found
-
-    def _not_there(self, name: str) -> LabError:
-        if not self.running:
-            return LabError("The hospital is not running.", "Start it with hospital.start().")
-        if name in self._down:
-            return LabError(f"{name} is down.", f'hospital.bring_up("{name}") starts it.')
-        return LabError(f"This hospital has no {name}.", "print(hospital) lists its systems.")
-
-    def _require_running(self) -> None:
-        if not self.running:
-            raise self._not_there("")
 
     def _check_ports(self) -> None:
         known = {

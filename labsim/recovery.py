@@ -18,7 +18,7 @@ from labsim.systems.pacs import Pacs, backup
 from labsim.systems.records import Record
 
 if TYPE_CHECKING:
-    from labsim.hospital import Hospital
+    from labsim.recoverable import Recoverable
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Down:
 
 
 def recover_pacs(
-    hospital: Hospital, down: Down, folder: Path, snapshot: int | None, host: str = ""
+    hospital: Recoverable, down: Down, folder: Path, snapshot: int | None, host: str = ""
 ) -> Recovery:
     """Restore a PACS that is down and measure it; see `Hospital.recover_pacs`."""
     began = time.monotonic()
