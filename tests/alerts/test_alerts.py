@@ -309,3 +309,18 @@ def test_prometheus_reads_them(clinic: Hospital, time: ManualClock) -> None:
     (family,) = text_string_to_metric_families(clinic.alerts.prometheus())
     found = {(s.labels["alertname"], s.labels["alertstate"]): s.value for s in family.samples}
     assert found == {("system down", "pending"): 1, ("clock off", "firing"): 1}
+
+
+def test_a_hospital_that_stops_is_no_failure_of_its_monitor(
+    clinic: Hospital, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(hospital: Hospital) -> None:
+        raise RuntimeError("gone")
+
+    monkeypatch.setattr("labsim.alerts.samples.measure", fail)
+    clinic.alerts._look_by_itself()
+    assert "could not be looked at" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(clinic, "running", False)
+    clinic.alerts._look_by_itself()
+    assert not caplog.text
