@@ -60,9 +60,7 @@ def called(
 ) -> list[str]:
     """Return the arguments that lead to a system: titles, host and port."""
     protocols = ("dicom-tls", "mwl-tls") if tls else ("dicom", "mwl")
-    place = next(
-        e for e in hospital.endpoints() if e.system == system and e.protocol in protocols
-    )
+    place = next(e for e in hospital.endpoints() if e.system == system and e.protocol in protocols)
     host, port = place.local.host, str(place.local.port)
     return ["-aet", calling, "-aec", place.title, host, port]
 
@@ -116,9 +114,7 @@ def listening(
     command = [program(name), *map(str, arguments), *([str(port)] if at_end else [])]
     with (
         log.open("wb") as out,
-        subprocess.Popen(
-            command, stdout=out, stderr=out, cwd=folder, env=_ENVIRONMENT
-        ) as process,
+        subprocess.Popen(command, stdout=out, stderr=out, cwd=folder, env=_ENVIRONMENT) as process,
     ):
         try:
             _wait_until_up(process, port, log)
