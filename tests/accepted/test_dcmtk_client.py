@@ -307,6 +307,7 @@ def test_storescu_stores_a_folder_and_is_told_each_status(town: Hospital, tmp_pa
     for number, name in enumerate(names):
         image: FileDataset = dcmread(CT)
         image.StudyInstanceUID = f"{image.StudyInstanceUID}.77"
+        image.SeriesInstanceUID = f"{image.SeriesInstanceUID}.77"
         image.SOPInstanceUID = f"{image.SOPInstanceUID}.77.{number}"
         image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
         image.save_as(tmp_path / name)
