@@ -311,7 +311,19 @@ def test_storescu_stores_a_folder_and_is_told_each_status(town: Hospital, tmp_pa
         image.SOPInstanceUID = f"{image.SOPInstanceUID}.77.{number}"
         image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
         image.save_as(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("no image")
     said = dcmtk.run("storescu", "-v", "+sd", "+r", *dcmtk.called(town, "pacs"), tmp_path)
     assert said.count("Received Store Response (Success)") == 2
     assert town.pacs.count(f"{dcmread(CT).StudyInstanceUID}.77") == 2
+
+
+def test_a_series_of_another_study_is_refused_and_storescu_is_told(
+    town: Hospital, tmp_path: Path
+) -> None:
+    image: FileDataset = dcmread(CT)
+    image.StudyInstanceUID = f"{image.StudyInstanceUID}.78"
+    image.SOPInstanceUID = f"{image.SOPInstanceUID}.78"
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
+    image.save_as(tmp_path / "image.dcm")
+    arguments = ["-v", *dcmtk.called(town, "pacs"), str(tmp_path / "image.dcm")]
+    assert "0x111" in dcmtk.run("storescu", *arguments, good=False)
+    assert town.pacs.count(image.StudyInstanceUID) == 0
