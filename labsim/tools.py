@@ -174,16 +174,9 @@ class Tools(WebTools):
         worklist = self._endpoint(system).protocol == "mwl"
         model = MODALITY_WORKLIST if worklist else STUDY_ROOT_FIND
         identifier = _worklist_identifier(keys) if worklist else _identifier(level, keys)
-        found: list[Dataset] = []
         peer = self._peer(system)
         with self._node().associate(peer, [build_context(model)]) as association:
-            for status, entry in association.send_c_find(identifier, model):
-                code = _status(status)
-                if code in (0xFF00, 0xFF01) and entry is not None:
-                    found.append(entry)
-                elif code != 0x0000:
-                    raise _failed("C-FIND", peer, status)
-        return found
+            return _found(association, peer, identifier, model)
 
     def getscu(self, study_uid: str, *, system: str = "pacs") -> list[Dataset]:
         """Fetch a study over the association that asks for it (C-GET).
@@ -202,8 +195,7 @@ class Tools(WebTools):
             If the request fails, or only some images came.
         """
         received: list[Dataset] = []
-        keys = {"StudyInstanceUID": study_uid, "SOPClassUID": "", "AvailableTransferSyntaxUID": ""}
-        storage = _storage_of(self.findscu(system, level="IMAGE", **keys))
+        storage = _storage_of(self._images(study_uid, system))
         contexts = [build_context(STUDY_ROOT_GET), *storage]
         roles = [build_role(c.abstract_syntax or "", scp_role=True) for c in storage]
         peer = self._peer(system)
@@ -432,6 +424,26 @@ class Tools(WebTools):
         ]
         return Table(("tag", "VR", "attribute", "value"), rows, "DICOM header")
 
+    def _images(self, study_uid: str, system: str) -> list[Dataset]:
+        """Return what an archive says of each image of a study.
+
+        Series by series, for not every archive takes relational queries (PS3.4 C.4.1.2.1).
+        """
+        study, peer = {"StudyInstanceUID": study_uid}, self._peer(system)
+        wanted = {"SOPClassUID": "", "AvailableTransferSyntaxUID": ""}
+        with self._node().associate(peer, [build_context(STUDY_ROOT_FIND)]) as association:
+            return [
+                image
+                for series in _found(association, peer, _identifier("SERIES", study))
+                for image in _found(
+                    association,
+                    peer,
+                    _identifier(
+                        "IMAGE", study | {"SeriesInstanceUID": series.SeriesInstanceUID} | wanted
+                    ),
+                )
+            ]
+
     def _request_move(self, study_uid: str, peer: Peer, destination: str) -> None:
         model = STUDY_ROOT_MOVE
         identifier = _identifier("STUDY", {"StudyInstanceUID": study_uid})
@@ -486,6 +498,26 @@ def _require_keyword(keyword: str) -> None:
         raise ConfigurationError(
             f"{keyword!r} is no keyword of the DICOM dictionary.", 'For example "PatientName".'
         )
+
+
+def _found(
+    association: Association, peer: Peer, identifier: Dataset, model: UID = STUDY_ROOT_FIND
+) -> list[Dataset]:
+    """Return the matches of a query.
+
+    Raises
+    ------
+    DimseFailed
+        If it is not answered, or with a failure.
+    """
+    found: list[Dataset] = []
+    for status, entry in association.send_c_find(identifier, model):
+        code = _status(status)
+        if code in (0xFF00, 0xFF01) and entry is not None:
+            found.append(entry)
+        elif code != 0x0000:
+            raise _failed("C-FIND", peer, status)
+    return found
 
 
 def _storage_of(images: list[Dataset]) -> list[PresentationContext]:
