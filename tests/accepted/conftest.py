@@ -8,8 +8,23 @@ from pathlib import Path
 import orthanc
 import pytest
 from orthanc import Orthanc
+from pydicom import dcmread
+from pydicom.dataset import FileDataset
 
 from labsim import Hospital
+
+_DATASETS = Path(__file__).parents[2] / "datasets"
+
+
+@pytest.fixture(scope="session")
+def samples() -> Callable[[str], dict[str, FileDataset]]:
+    """Read sample images by the name of their files, with wild cards; by SOP Instance UID."""
+
+    def read(name: str) -> dict[str, FileDataset]:
+        images = [dcmread(file) for file in sorted(_DATASETS.glob(f"{name}.dcm"))]
+        return {str(image.SOPInstanceUID): image for image in images}
+
+    return read
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +54,7 @@ def beside(
     known = {**places, "desk": (town.tools.ae_title, town.tools.local_port)}
     web_settings = {"Enable": True, "Root": "/dicom-web/", "Servers": {"pacs": server}}
     folder = tmp_path_factory.mktemp("orthanc")
-    with orthanc.running(folder, known, DicomWeb=web_settings) as running:
-        for system in (town.pacs, town.archive):
+    with orthanc.running(folder, known, DicomWeb=web_settings, DefaultEncoding="Utf8") as running:
+        for system in (town.pacs, town.archive, town.workstation):
             system.register_ae("ORTHANC", host="127.0.0.1", port=running.dicom_port)
         yield running

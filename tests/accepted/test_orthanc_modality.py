@@ -80,5 +80,5 @@ def test_a_scanner_deletes_nothing_that_orthanc_has_lost(
     answers = sorted(row[4] for row in scanner.images(exam.accession))
     assert answers[1:] == ["committed"] * 3
     assert answers[0].startswith("0x0112")
-    with pytest.raises(ConfigurationError, match="1 images of .* are not committed"):
+    with pytest.raises(ConfigurationError, match=r"1 images of .* are not committed"):
         scanner.delete_committed(exam.accession)
