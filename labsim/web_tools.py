@@ -22,6 +22,7 @@ from pydicom.errors import InvalidDicomError
 
 from labsim.errors import ConfigurationError, HttpFailed, NotFound
 from labsim.journal import Journal
+from labsim.outside import Outside
 from labsim.systems.facility import Endpoint
 from labsim.systems.web.multipart_reading import Part, media_type_of, read_parts
 from labsim.systems.web.service import BASE
@@ -70,7 +71,7 @@ class Retrieved(Table):
         return [dataset for part in self.parts for dataset in _datasets_in(part)]
 
 
-class WebTools:
+class WebTools(Outside):
     """What the desk does over HTTP.
 
     Parameters
@@ -84,7 +85,7 @@ class WebTools:
     def __init__(
         self, journal: Journal, network: Network, endpoints: Callable[[], Sequence[Endpoint]]
     ) -> None:
-        self._endpoints = endpoints
+        super().__init__(endpoints)
         self._network = network
         self._http = HttpClient("desk", journal, network)
 
@@ -102,7 +103,7 @@ class WebTools:
         token : str
             As `hospital.pacs.tokens.issue` made it, with the right to read.
         system : str
-            ``"pacs"`` or ``"archive"``.
+            ``"pacs"`` or ``"archive"``, or what the desk was told to `know`.
 
         Returns
         -------
@@ -142,7 +143,7 @@ class WebTools:
         accept : str
             The media types to have it in; the archive chooses if left out.
         system : str
-            ``"pacs"`` or ``"archive"``.
+            ``"pacs"`` or ``"archive"``, or what the desk was told to `know`.
 
         Returns
         -------
@@ -195,7 +196,7 @@ class WebTools:
         study_uid : str
             The study to which all of them must belong, if that is to be made sure.
         system : str
-            ``"pacs"`` or ``"archive"``.
+            ``"pacs"`` or ``"archive"``, or what the desk was told to `know`.
 
         Returns
         -------

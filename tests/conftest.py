@@ -33,7 +33,10 @@ _PEERS = {
     "tshark": "tshark",
     "openssl": "openssl",
     "curl": "curl",
+    "Orthanc": "orthanc",
+    "libOrthancDicomWeb.so": "orthanc-dicomweb",
 }
+_PLACES = [Path(place) for place in ("/usr/bin", "/usr/sbin", "/usr/share/orthanc/plugins")]
 
 _POOLED = re.compile(r".+-(worker|handler)_\d+")
 
@@ -60,9 +63,9 @@ def peer() -> Callable[[str], Path]:
     """
 
     def find(name: str) -> Path:
-        program = Path("/usr/bin") / name
-        if program.is_file():
-            return program
+        for place in _PLACES:
+            if (place / name).is_file():
+                return place / name
         hint = f"{name} is not there; on Debian: apt-get install {_PEERS[name]}"
         if os.environ.get("CI") == "true":
             pytest.fail(hint)

@@ -10,10 +10,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
+from pydicom import dcmread
+from pydicom.dataset import FileDataset
 
 PROGRAM = Path("/usr/sbin/Orthanc")
 _DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -50,6 +53,30 @@ class Orthanc:
         answer = self.http.post(path, json=content)
         answer.raise_for_status()
         return answer.json()
+
+    def put(self, path: str, content: Any) -> None:
+        """Let its REST interface keep something."""
+        self.http.put(path, json=content).raise_for_status()
+
+    def find(self, level: str, **keys: str) -> list[str]:
+        """Return its own identifiers of what it has at a level, such as ``"Instance"``."""
+        found = self.post("/tools/find", {"Level": level, "Query": keys})
+        return [str(each) for each in found]
+
+    def instances(self, study_uid: str) -> dict[str, FileDataset]:
+        """Return what it has of a study, by SOP Instance UID."""
+        answers = [
+            self.http.get(f"/instances/{each}/file").raise_for_status()
+            for each in self.find("Instance", StudyInstanceUID=study_uid)
+        ]
+        images = [dcmread(BytesIO(answer.content)) for answer in answers]
+        return {str(image.SOPInstanceUID): image for image in images}
+
+    def take(self, image: FileDataset) -> None:
+        """Let it store an instance, as its REST interface uploads a file."""
+        file = BytesIO()
+        image.save_as(file, enforce_file_format=True)
+        self.http.post("/instances", content=file.getvalue()).raise_for_status()
 
 
 @contextmanager

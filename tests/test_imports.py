@@ -32,7 +32,7 @@ _ROOMS = dict.fromkeys(
     ),
     "house",
 )
-_ROOMS |= {"channels": "site", "web_tools": "house"}
+_ROOMS |= {"channels": "site", "outside": "house", "web_tools": "house"}
 _ROOMS |= {"": "front door", "__main__": "command line"}
 # The rooms, and below each the rooms that it may look into, beside itself.
 _SYSTEMS = {"facts", "site", "wire", "imaging", "media", "deid"}

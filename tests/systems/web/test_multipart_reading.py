@@ -15,6 +15,12 @@ def test_the_boundary_is_read_with_and_without_quotes() -> None:
     assert boundary_of(given, DICOM) == b"a b?c"
 
 
+def test_a_boundary_of_two_uuids_is_taken_though_it_is_too_long() -> None:
+    long = "955b29f0-0617-436e-8546-7e4f5788a6a6-955b29f0-0617-436e-8546-7e4f5788a6a6"
+    given = f'multipart/related; type="{DICOM}"; boundary={long}'
+    assert boundary_of(given, DICOM) == long.encode()
+
+
 @pytest.mark.parametrize(
     ("given", "status"),
     [
@@ -24,7 +30,7 @@ def test_the_boundary_is_read_with_and_without_quotes() -> None:
         ('multipart/related; type="application/dicom+json"; boundary=x', 415),
         (f"multipart/related; type={DICOM}", 400),
         (f'multipart/related; type={DICOM}; boundary=""', 400),
-        (f"multipart/related; type={DICOM}; boundary={'x' * 71}", 400),
+        (f"multipart/related; type={DICOM}; boundary={'x' * 201}", 400),
         (f'multipart/related; type={DICOM}; boundary="ends with a space "', 400),
         (f"multipart/related; type={DICOM}; boundary*=utf-8''%C3%A4", 400),
     ],
