@@ -333,7 +333,8 @@ class Alerts:
         try:
             self.look()
         except Exception:  # the hospital goes on, whatever its monitor does not understand
-            _LOG.exception("the alerts could not be looked at")
+            if self._hospital.running:  # one that is stopping has nothing to look at any more
+                _LOG.exception("the alerts could not be looked at")
 
     def _measure(self) -> list[Sample]:
         now = self._hospital.clock.now()

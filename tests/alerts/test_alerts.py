@@ -309,3 +309,12 @@ def test_prometheus_reads_them(clinic: Hospital, time: ManualClock) -> None:
     (family,) = text_string_to_metric_families(clinic.alerts.prometheus())
     found = {(s.labels["alertname"], s.labels["alertstate"]): s.value for s in family.samples}
     assert found == {("system down", "pending"): 1, ("clock off", "firing"): 1}
+
+
+def test_a_look_that_is_under_way_while_the_hospital_stops_is_no_error(
+    clinic: Hospital, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as stopping:
+        stopping.setattr(clinic, "running", False)  # before any system is closed
+        clinic.alerts._look_by_itself()
+    assert caplog.records == []
