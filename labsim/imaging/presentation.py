@@ -29,7 +29,7 @@ _LABEL = re.compile(r"[A-Z0-9 _]{1,16}")
 _IDENTITY = (
     "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex",
     "StudyInstanceUID", "StudyID", "StudyDate", "StudyTime", "StudyDescription",
-    "AccessionNumber", "ReferringPhysicianName", "BodyPartExamined", "Laterality",
+    "AccessionNumber", "ReferringPhysicianName", "BodyPartExamined",
 )  # fmt: skip
 _OWN = (
     "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Rows", "Columns", "SamplesPerPixel",
@@ -140,7 +140,7 @@ def make(
             )
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"There can be no such presentation state: {error}") from error
-    _complete(state, headers[0], now)
+    _complete(state, headers[0], _side(images), now)
     _turn(state, rotation, flip)
     state.DisplayedAreaSelectionSequence = [_area(images[0], area or Area(), rotation, flip)]
     if shutter is not None:
@@ -251,13 +251,22 @@ def _srgb() -> bytes:
     return profile[:12] + b"spac" + profile[16:]
 
 
-def _complete(state: Dataset, header: Dataset, now: datetime) -> None:
+def _side(images: Sequence[Dataset]) -> str | None:
+    """Return the Laterality of their series (PS3.3 C.7.3.1): empty if unknown, None if none."""
+    shown = {str(i.get("ImageLaterality") or i.get("Laterality") or "") for i in images}
+    sides = shown - {"", "U"}
+    if not sides and images[0].get("BodyPartExamined"):
+        return None
+    return sides.pop() if len(sides) == 1 and sides <= {"L", "R"} else ""
+
+
+def _complete(state: Dataset, header: Dataset, side: str | None, now: datetime) -> None:
     """Say whose and of when it is, and who wrote the file."""
-    for keyword in ("IssuerOfPatientID", "StudyDescription", "BodyPartExamined", "Laterality"):
+    for keyword in ("IssuerOfPatientID", "StudyDescription", "BodyPartExamined"):
         if header.get(keyword):
             setattr(state, keyword, header.get(keyword))
-    if not header.get("BodyPartExamined"):  # it may have two sides (PS3.3 C.7.3.1)
-        state.Laterality = str(header.get("Laterality") or "")
+    if side is not None:
+        state.Laterality = side
     stamp(state, now)
     state.file_meta.ImplementationClassUID = UID(IMPLEMENTATION_UID)
     state.file_meta.ImplementationVersionName = IMPLEMENTATION_NAME

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset, FileDataset
 
 from labsim.errors import ConfigurationError
 from labsim.ids import make_uid
-from labsim.imaging import ct, us
+from labsim.imaging import ct, dx, us
 from labsim.imaging.presentation import Area, Mark, Shutter, Text, Window, make
 
 Take = Callable[..., list[FileDataset]]
@@ -60,6 +60,20 @@ def test_dciodvfy_finds_no_error(
     said = verdict(state_for(slices, **wanted))
     assert any("GrayscaleSoftcopyPresentationState" in line for line in said)
     assert [line for line in said if line.startswith(("Error", "Warning"))] == []
+
+
+def test_a_state_says_the_side_that_its_images_show(take: Take, verdict: Verdict) -> None:
+    (left,) = take(dx, "HAND_LEFT")[:1]
+    assert left.ImageLaterality == "L"
+    state = state_for([left])
+    assert state.Laterality == "L"
+    assert [line for line in verdict(state) if line.startswith("Error")] == []
+    right = deepcopy(left)
+    right.ImageLaterality, right.SOPInstanceUID = "R", make_uid("right")
+    assert state_for([left, right]).Laterality == ""  # of both
+    chest = take(dx, "CHEST")[:1]
+    assert chest[0].ImageLaterality == "U"
+    assert "Laterality" not in state_for(chest)
 
 
 def test_dcmtk_finds_no_error(
