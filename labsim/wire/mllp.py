@@ -21,7 +21,7 @@ from labsim.wire.acknowledging import answers_to, is_enhanced
 from labsim.wire.background import BackgroundLoop
 from labsim.wire.doorway import Doorway
 from labsim.wire.hl7 import Message, acknowledge, reject_unreadable
-from labsim.wire.mllp_link import MllpLink
+from labsim.wire.mllp_link import MllpLink, NotMllp
 from labsim.wire.network import Address, Network, port_taken
 from labsim.wire.receiving import Arrival, ByType, NotNow, Receiver, Verdict
 from labsim.wire.receiving import Taken as Taken
@@ -293,11 +293,7 @@ class MllpEndpoint:
 
         Who waits for an answer on it waits no longer.
         """
-
-        async def close() -> None:
-            link.close(for_good=for_good)
-
-        self._loop.run(close())
+        link.close(for_good=for_good)
 
     def send(
         self,
@@ -349,10 +345,8 @@ class MllpEndpoint:
         own, seconds = link or self.link(), TIMEOUT if timeout is None else timeout
         problem: Exception | None = None
         try:
-            self._loop.run(own.exchange(message, peer, match=match), seconds)
-        except (Unreachable, Hl7Error) as error:
-            problem = error
-        except (OSError, IncompleteReadError, TimeoutError, InvalidBlockError, ValueError) as error:
+            own.exchange(message, peer, match=match, timeout=seconds)
+        except (Unreachable, Hl7Error, OSError, NotMllp) as error:
             problem = error
         finally:
             if link is None:
@@ -437,10 +431,10 @@ def _cause(error: Exception, link: MllpLink, message: Message, seconds: float, h
         return f"no acknowledgment within {seconds:g} s."
     if isinstance(error, ConnectionRefusedError):
         return "connection refused."
-    if isinstance(error, (IncompleteReadError, ConnectionResetError, BrokenPipeError)):
+    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
         if link.is_unproven:
             return "it hung up on our TLS; its log says what was wrong with our certificate."
         return "the connection ended before the acknowledgment."
-    if isinstance(error, ValueError):
-        return f"the answer is {_TOO_LONG}"
+    if isinstance(error, NotMllp):
+        return f"the answer is no MLLP: {error}."
     return f"{error}."

@@ -142,7 +142,7 @@ def test_an_open_connection_is_used_again(
     try:
         for _ in range(3):
             his.send(adt(), Address("ris", 2575), "RAD-1", {}, link=link)
-        port = link._writer.get_extra_info("sockname")[1]
+        port = link._connection.getsockname()[1]
         assert network.caller(port) == "his"
     finally:
         his.hang_up(link)
