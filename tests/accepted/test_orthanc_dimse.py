@@ -138,6 +138,25 @@ def test_a_route_of_the_pacs_sends_to_it_what_a_scanner_stores(
     assert beside.instances(study) == ours
 
 
+def test_an_order_brings_the_priors_to_it(
+    town: Hospital, beside: Orthanc, small_scans: None
+) -> None:
+    before = town.exam("CTHEAD")
+    assert before.problem == ""
+    assert before.patient is not None
+    assert before.procedure is not None
+    town.pacs.prefetch.add("priors", "ORTHANC")
+    try:
+        order = town.his.place_order(before.patient.patient_id, "CTHEAD", "Fall")
+        assert town.settle(WAIT)
+        town.ris.schedule(order.placer_order)
+        assert town.settle(WAIT)
+    finally:
+        town.pacs.prefetch.remove("priors")
+    study = before.procedure.study_uid
+    assert beside.instances(study) == at_the_pacs(town, study)
+
+
 def test_it_is_refused_once_it_is_registered_no_more(
     town: Hospital, beside: Orthanc, samples: Study
 ) -> None:

@@ -75,16 +75,16 @@ class Archive(Pacs):
         self.migration.take_up()
 
     def migrate(
-        self, source: str = "PACS", *, images_per_second: float = 0.0, **keys: str
+        self, source: str = "PACS", *, into: str = "", images_per_second: float = 0.0, **keys: str
     ) -> Migration:
-        """Begin to bring the studies of another archive here; see `Migration.start`.
+        """Begin to bring the studies of an archive here, or into another; see `Migration.start`.
 
         Returns
         -------
         Migration
             To pause, to wait for, and to ask how far it is.
         """
-        self.migration.start(source, images_per_second=images_per_second, **keys)
+        self.migration.start(source, into=into, images_per_second=images_per_second, **keys)
         return self.migration
 
     def _close_services(self) -> None:

@@ -1,4 +1,4 @@
-"""Migration: the studies of another archive come here one by one, and every image is counted."""
+"""Migration: the studies of another archive come one by one, and every image is counted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from labsim.errors import AssociationFailed, ConfigurationError, LabError
-from labsim.systems.archive.source import Source, checksum
+from labsim.systems.archive.bringing import Brought
+from labsim.systems.archive.source import Source
+from labsim.systems.archive.target import Here, Target, There
 from labsim.systems.facility import System, text_of
 from labsim.systems.pacs.access import Access, needs
-from labsim.systems.pacs.entities import Entities
+from labsim.systems.pacs.entities import Entities, Entity
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
 from labsim.table import Table
@@ -20,11 +22,13 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS migration (
     id     INTEGER PRIMARY KEY CHECK (id = 1),
     source TEXT NOT NULL,           -- AE title
+    target TEXT NOT NULL,           -- AE title; empty for the archive itself
     state  TEXT NOT NULL,           -- running, paused or done
     speed  REAL NOT NULL            -- images per second at most; 0 for as fast as it goes
 );
 CREATE TABLE IF NOT EXISTS migrated_studies (
-    study_uid  TEXT PRIMARY KEY,
+    target     TEXT NOT NULL,       -- as above
+    study_uid  TEXT NOT NULL,
     patient_id TEXT NOT NULL,
     accession  TEXT NOT NULL,
     state      TEXT NOT NULL,       -- waiting, done or failed
@@ -33,17 +37,21 @@ CREATE TABLE IF NOT EXISTS migrated_studies (
     same       INTEGER NOT NULL DEFAULT 0,  -- with the same pixel data
     attempts   INTEGER NOT NULL DEFAULT 0,
     why        TEXT NOT NULL DEFAULT '',
-    done_at    TEXT NOT NULL DEFAULT ''
+    done_at    TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (target, study_uid)
 );
 """
 
+_NOW = "(SELECT target FROM migration)"  # where this migration goes
+
 
 class Migration:
-    """Pulls studies, and keeps in the database how far it is.
+    """Has studies sent here or elsewhere, and keeps in the database how far it is.
 
     Each study is asked for with C-MOVE. Then what the source says it has is
-    compared with what is here, and the pixel data that the source gives by
-    C-GET with what lies in the file. A study is done if nothing differs.
+    compared with what has arrived, and the pixel data that the source gives by
+    C-GET with what lies in the file here, or is given by the other archive. A
+    study is done if nothing differs.
 
     Parameters
     ----------
@@ -78,16 +86,22 @@ class Migration:
     # For the administrator
 
     @needs("configure")
-    def start(self, source: str = "PACS", *, images_per_second: float = 0.0, **keys: str) -> None:
-        """Ask a source what it has, and begin to bring it here.
+    def start(
+        self, source: str = "PACS", *, into: str = "", images_per_second: float = 0.0, **keys: str
+    ) -> None:
+        """Ask a source what it has, and begin to bring it here, or into another archive.
 
-        Studies that are here already are taken up again only if the source
+        Studies that are done already are taken up again only if the source
         has another number of instances now.
 
         Parameters
         ----------
         source : str
             Its AE title; it has to be registered here, and the archive there.
+        into : str
+            AE title of another archive that is to have them. It has to be
+            registered here and at the source, and to answer this archive's
+            queries. The archive itself if left out.
         images_per_second : float
             Throttle, on the average of each study; 0 for none.
         **keys
@@ -96,16 +110,16 @@ class Migration:
         Raises
         ------
         ConfigurationError
-            If the source is not registered, or a migration is running.
+            If one of them is not registered, or a migration is running.
         AssociationFailed, DimseFailed
             If the source does not answer.
         """
-        entity = self._entities.get(source)
-        if entity is None:
-            raise ConfigurationError(
-                f"No AE title {source!r} is registered at the archive.",
-                "Register it with hospital.archive.register_ae(…) first.",
-            )
+        entity = self._registered(source)
+        into = "" if into == self._node.ae_title else into
+        if into:
+            self._registered(into)
+        if into == source:
+            raise ConfigurationError(f"{source} has its own studies.", "Name another archive.")
         if self.state == "running":
             raise ConfigurationError(
                 "A migration is running.", "archive.migration.pause() stops it for a while."
@@ -116,19 +130,27 @@ class Migration:
         with self._system.db.transaction():
             for study in studies:
                 self._system.db.run(
-                    "INSERT INTO migrated_studies (study_uid, patient_id, accession, state, "
-                    "at_source) VALUES (?, ?, ?, 'waiting', ?) ON CONFLICT (study_uid) DO UPDATE "
+                    "INSERT INTO migrated_studies (target, study_uid, patient_id, accession, "
+                    "state, at_source) VALUES (?, ?, ?, ?, 'waiting', ?) "
+                    "ON CONFLICT (target, study_uid) DO UPDATE "
                     "SET state = 'waiting', at_source = excluded.at_source "
                     "WHERE at_source != excluded.at_source",
+                    into,
                     text_of(study.StudyInstanceUID),
                     text_of(study.get("PatientID")),
                     text_of(study.get("AccessionNumber")),
                     int(study.get("NumberOfStudyRelatedInstances") or 0),
                 )
             self._system.db.upsert(
-                *("migration", "id"), id=1, source=source, state="running", speed=images_per_second
+                *("migration", "id"),
+                id=1,
+                source=source,
+                target=into,
+                state="running",
+                speed=images_per_second,
             )
-        self._system.note(f"migration from {source} started: {self._count('waiting')} studies")
+        way = f"from {source}{' into ' * bool(into)}{into}"
+        self._system.note(f"migration {way} started: {self._count('waiting')} studies")
         self.take_up()
 
     @needs("configure")
@@ -169,7 +191,10 @@ class Migration:
             If there was no migration, or one is running.
         """
         self._require("paused", "done")
-        self._system.db.run("UPDATE migrated_studies SET state = 'waiting' WHERE state = 'failed'")
+        self._system.db.run(
+            "UPDATE migrated_studies SET state = 'waiting' WHERE state = 'failed' "
+            f"AND target = {_NOW}"
+        )
         waiting = self._count("waiting")
         self._set("running")
         self._system.note(f"migration tries {waiting} studies again")
@@ -213,7 +238,8 @@ class Migration:
     def _pull(self) -> None:
         while not self._halted.is_set():
             row = self._system.db.row(
-                "SELECT m.source, m.speed, s.study_uid FROM migration m, migrated_studies s "
+                "SELECT m.source, m.target, m.speed, s.study_uid FROM migration m "
+                "JOIN migrated_studies s ON s.target = m.target "
                 "WHERE s.state = 'waiting' ORDER BY s.rowid LIMIT 1"
             )
             if row is None:
@@ -223,8 +249,8 @@ class Migration:
                 return
             begun = time.monotonic()
             try:
-                images = self._bring(row["source"], row["study_uid"])
-            except AssociationFailed as error:  # of no study, but of the source
+                images = self._bring(row["source"], row["target"], row["study_uid"])
+            except AssociationFailed as error:  # of no study, but of an archive
                 if not self._halted.is_set():
                     self._set("paused")
                     self._system.note(f"migration paused: {error.what}", kind="error")
@@ -233,54 +259,52 @@ class Migration:
                 due = begun + images / row["speed"]
                 self._halted.wait(max(0.0, due - time.monotonic()))
 
-    def _bring(self, title: str, study_uid: str) -> int:
+    def _bring(self, source_title: str, target_title: str, study_uid: str) -> int:
         """Bring one study, and return how many instances it has."""
-        entity = self._entities.get(title)
-        wanted: set[str] = set()
-        here: dict[str, str] = {}
-        same: set[str] = set()
+        brought = Brought()
         try:
-            if entity is None:
-                raise LabError(f"{title} is not registered any more.")
-            source = Source(self._node, entity.peer)
-            wanted = source.instances(study_uid)
-            why = source.move(study_uid)
-            here, kinds = self._arrived(wanted)
-            theirs = source.checksums(study_uid, kinds) if here else {}
-            same = {uid for uid, digest in here.items() if theirs.get(uid) == digest}
-            why = _verdict(wanted, set(here), same, set(theirs), why)
+            source = Source(self._node, self._registered(source_title).peer)
+            target = self._target(target_title)
+            why = brought.bring(source, target, study_uid, _place(target_title))
         except AssociationFailed:
             raise
         except (LabError, OSError) as error:
             if self._stopping:
                 return 0  # it is still waiting
             why = error.what if isinstance(error, LabError) else str(error)
-        self._enter(study_uid, len(wanted), len(here), len(same), why)
-        return len(wanted)
+        self._enter(target_title, study_uid, brought, why)
+        return len(brought.wanted)
 
-    def _arrived(self, wanted: set[str]) -> tuple[dict[str, str], set[tuple[str, str]]]:
-        """Return the checksums of what is here, and of which kinds that is."""
-        here: dict[str, str] = {}
-        kinds: set[tuple[str, str]] = set()
-        for uid in wanted:
-            instance = self._index.find(uid)
-            if instance is not None:
-                here[uid] = checksum(self._files.read(instance.file))
-                kinds.add((instance.sop_class, instance.transfer_syntax))
-        return here, kinds
+    def _target(self, title: str) -> Target:
+        if title:
+            return There(self._node, self._registered(title).peer)
+        return Here(self._node.ae_title, self._index, self._files)
 
-    def _enter(self, study_uid: str, at_source: int, arrived: int, same: int, why: str) -> None:
+    def _registered(self, title: str) -> Entity:
+        entity = self._entities.get(title)
+        if entity is None:
+            raise ConfigurationError(
+                f"No AE title {title!r} is registered at the archive.",
+                "Register it with hospital.archive.register_ae(…) first.",
+            )
+        return entity
+
+    def _enter(self, target: str, study_uid: str, brought: Brought, why: str) -> None:
+        counts = [len(each) for each in (brought.wanted, brought.arrived, brought.same)]
         self._system.db.run(
             "UPDATE migrated_studies SET state = ?, at_source = ?, arrived = ?, same = ?, why = ?, "
-            "attempts = attempts + 1, done_at = ? WHERE study_uid = ?",
-            *("failed" if why else "done", at_source, arrived, same, why),
-            *(self._system.now(), study_uid),
+            "attempts = attempts + 1, done_at = ? WHERE target = ? AND study_uid = ?",
+            *("failed" if why else "done", *counts, why),
+            *(self._system.now(), target, study_uid),
         )
-        row = self._system.db.row("SELECT * FROM migrated_studies WHERE study_uid = ?", study_uid)
+        entered = "SELECT * FROM migrated_studies WHERE target = ? AND study_uid = ?"
+        row = self._system.db.row(entered, target, study_uid)
         assert row is not None
-        counts = f"{arrived} of {at_source} instances here, {same} with the same pixel data"
+        at_source, arrived, same = counts
+        instances = f"{arrived} of {at_source} instances {_place(target)}"
+        text = f"study migrated: {instances}, {same} with the same pixel data"
         self._system.note(
-            f"study not migrated: {why}" if why else f"study migrated: {counts}",
+            f"study not migrated: {why}" if why else text,
             kind="error" if why else "state",
             study_uid=study_uid,
             accession=row["accession"],
@@ -294,11 +318,14 @@ class Migration:
         )
         rows = self._system.db.rows(
             f"SELECT {', '.join(columns)} FROM migrated_studies "
-            "WHERE ? IN ('', state) ORDER BY rowid",
+            f"WHERE ? IN ('', state) AND target = {_NOW} ORDER BY rowid",
             state,
         )
-        source = text_of(self._system.db.value("SELECT source FROM migration")) or "nowhere"
-        caption = f"Migration from {source}, {self.state or 'not begun'}"
+        way = self._system.db.value(
+            "SELECT source || CASE target WHEN '' THEN '' ELSE ' into ' || target END "
+            "FROM migration"
+        )
+        caption = f"Migration from {way or 'nowhere'}, {self.state or 'not begun'}"
         headings = ("study", "patient ID", "accession", "state", "at source", "arrived")
         return Table((*headings, "same pixels", "attempts", "why"), rows, caption)
 
@@ -313,19 +340,9 @@ class Migration:
         self._system.db.run("UPDATE migration SET state = ?", state)
 
     def _count(self, state: str) -> int:
-        counted = "SELECT COUNT(*) FROM migrated_studies WHERE state = ?"
+        counted = f"SELECT COUNT(*) FROM migrated_studies WHERE state = ? AND target = {_NOW}"
         return int(self._system.db.value(counted, state))
 
 
-def _verdict(wanted: set[str], here: set[str], same: set[str], compared: set[str], why: str) -> str:
-    """Return what keeps a study from being done, empty for nothing."""
-    found = [why] if why else []
-    if not wanted:
-        found.append("the source has nothing of it")
-    if missing := len(wanted - here):
-        found.append(f"{missing} of {len(wanted)} instances are missing here")
-    if unproven := len(here - compared):
-        found.append(f"{unproven} could not be compared")
-    if changed := len((here & compared) - same):
-        found.append(f"{changed} have other pixel data here")
-    return "; ".join(found)
+def _place(target: str) -> str:
+    return f"in {target}" if target else "here"

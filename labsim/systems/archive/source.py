@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import build_context, build_role, evt
 from pynetdicom.association import Association
 
@@ -15,6 +16,8 @@ from labsim.sop_classes import STUDY_ROOT_FIND, STUDY_ROOT_GET, STUDY_ROOT_MOVE
 from labsim.systems.facility import text_of
 from labsim.wire.dimse import DicomNode, Peer, instance_of
 from labsim.wire.status import describe_status
+
+Kind = tuple[str, str]  # SOP class and transfer syntax
 
 _PENDING = (0xFF00, 0xFF01)
 _BULK = ("PixelData", "FloatPixelData", "DoubleFloatPixelData", "EncapsulatedDocument")
@@ -42,38 +45,40 @@ class Source:
         with self._finding() as association:
             return self._found(association, "STUDY", asked | keys)
 
-    def instances(self, study_uid: str) -> set[str]:
-        """Return the SOP Instance UIDs that it has of a study, series by series (C-FIND)."""
+    def instances(self, study_uid: str) -> dict[str, Kind]:
+        """Return the SOP Instance UIDs that it has of a study, series by series (C-FIND).
+
+        With each, its SOP class and transfer syntax; where it does not say that, Explicit VR
+        Little Endian.
+        """
         study = {"StudyInstanceUID": study_uid}
+        kind = {"SOPClassUID": "", "AvailableTransferSyntaxUID": ""}
         with self._finding() as association:
             series = self._found(association, "SERIES", study | {"SeriesInstanceUID": ""})
-            return {
-                text_of(image.SOPInstanceUID)
+            keys = [
+                study | kind | {"SeriesInstanceUID": each.SeriesInstanceUID, "SOPInstanceUID": ""}
                 for each in series
-                for image in self._found(
-                    association,
-                    "IMAGE",
-                    study | {"SeriesInstanceUID": each.SeriesInstanceUID, "SOPInstanceUID": ""},
-                )
-            }
+            ]
+            images = [image for each in keys for image in self._found(association, "IMAGE", each)]
+        return {text_of(image.SOPInstanceUID): _kind(image) for image in images}
 
-    def move(self, study_uid: str) -> str:
-        """Have a study sent here (C-MOVE), and return what went wrong, empty for nothing."""
+    def move(self, study_uid: str, destination: str) -> str:
+        """Have a study sent somewhere (C-MOVE), and return what went wrong, empty for nothing."""
         contexts = [build_context(STUDY_ROOT_MOVE)]
         identifier = _identifier("STUDY", {"StudyInstanceUID": study_uid})
         with self._node.associate(self._peer, contexts) as association:
-            answers = association.send_c_move(identifier, self._node.ae_title, STUDY_ROOT_MOVE)
+            answers = association.send_c_move(identifier, destination, STUDY_ROOT_MOVE)
             return self._outcome("C-MOVE", answers)
 
-    def checksums(self, study_uid: str, kinds: set[tuple[str, str]]) -> dict[str, str]:
+    def checksums(self, study_uid: str, kinds: set[Kind]) -> dict[str, str]:
         """Return the SHA-256 of the pixel data of a study, by SOP Instance UID (C-GET).
 
         Parameters
         ----------
         study_uid : str
             Which study.
-        kinds : set of (str, str)
-            SOP class and transfer syntax of what is wanted.
+        kinds : set of Kind
+            Of what is wanted.
         """
         found: dict[str, str] = {}
 
@@ -130,6 +135,11 @@ def checksum(dataset: Dataset) -> str:
     for keyword in _BULK:
         digest.update(dataset.get(keyword) or b"")
     return digest.hexdigest()
+
+
+def _kind(image: Dataset) -> Kind:
+    syntax = text_of(image.get("AvailableTransferSyntaxUID")) or ExplicitVRLittleEndian
+    return text_of(image.get("SOPClassUID")), syntax
 
 
 def _identifier(level: str, keys: dict[str, str]) -> Dataset:

@@ -246,6 +246,10 @@ class Pacs(Operated, Stewardship):
         for transaction_uid, requested_by, references in commitment.waiting(self.db):
             self.worker.submit(self._report_commitment, transaction_uid, requested_by, references)
 
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Wait for the background work at hand, and for what is being sent."""
+        return super().wait_until_idle(timeout) and self._queue.wait_until_idle(timeout)
+
     def stop(self) -> None:
         """Stop listening; what was acknowledged is on disk."""
         self.backups.stop()

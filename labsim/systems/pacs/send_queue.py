@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from pynetdicom.association import Association
@@ -185,6 +185,13 @@ class SendQueue:
     def resume(self) -> None:
         """Take up what waited at the last stop."""
         self._start(self._make_due(""))
+
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Wait until nothing is being sent; tell whether it came to that within some seconds."""
+        with self._lock:
+            lanes = [] if self._halted else [*self._lanes.values()]
+            idle = [lane.submit(int) for lane in lanes]
+        return not wait(idle, timeout).not_done
 
     def halt(self) -> None:
         """Begin nothing more; what waits stays in the queue."""

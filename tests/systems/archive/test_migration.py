@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,32 @@ def test_mistakes_are_told(town: Hospital) -> None:
         town.archive.migrate(images_per_second=-1)
     assert town.archive.migration.wait(0)
     assert "not begun" in str(town.archive.migration.table())
+
+
+@pytest.mark.parametrize("into", ["NOBODY", "PACS"])
+def test_what_cannot_be_the_target_is_told(town: Hospital, into: str) -> None:
+    with pytest.raises(ConfigurationError, match=into):
+        town.archive.migrate("PACS", into=into)
+    assert town.archive.migration.state == ""
+
+
+def test_a_target_that_is_down_pauses_it_and_loses_no_study(
+    town: Hospital, store: Store, station: Callable[..., AbstractContextManager[object]]
+) -> None:
+    store(town, 1)
+    with station(town, "OTHER"):
+        port = town.pacs.known_ae("OTHER").port
+        town.archive.register_ae("OTHER", host="127.0.0.1", port=port)
+    run = town.archive.migrate(into="OTHER")
+    assert run.wait(WAIT)
+    assert run.state == "paused"
+    assert [row[0] for row in counts(town)] == ["waiting"]
+    assert any("OTHER" in e.summary for e in town.journal.events(source="archive", kind="error"))
+
+
+def test_its_own_title_is_the_archive_itself(town: Hospital, store: Store) -> None:
+    store(town, 1)
+    run = town.archive.migrate(into="ARCHIVE")
+    assert run.wait(WAIT)
+    assert counts(town) == [("done", 2, 2, 2)]
+    assert town.archive.count(make_uid("kept study", 1)) == 2

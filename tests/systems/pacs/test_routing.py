@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -56,6 +57,32 @@ def test_a_route_sends_what_meets_its_conditions_and_nothing_else(
         heard(archive, "1 images sent to READER: ct")
     assert reader.uids == [ct.SOPInstanceUID]
     assert states(archive) == [("ct", "READER", 1, "sent")]
+
+
+class Slow(list[FileDataset]):
+    """What a workstation is sent; it takes each image when it is let."""
+
+    def __init__(self, let: threading.Event) -> None:
+        super().__init__()
+        self._let = let
+
+    def append(self, image: FileDataset) -> None:
+        self._let.wait(5)
+        super().append(image)
+
+
+def test_the_hospital_has_not_settled_while_images_are_sent(
+    archive: Hospital, station: Station, send: Send, image: Image
+) -> None:
+    let = threading.Event()
+    with station(archive, "READER") as reader:
+        reader.images = Slow(let)
+        archive.pacs.routes.add("all", "READER")
+        assert send(archive, image()) == [0]
+        assert not archive.settle(0.2)
+        let.set()
+        assert archive.settle(5)
+        assert states(archive) == [("all", "READER", 1, "sent")]
 
 
 @pytest.mark.parametrize(
