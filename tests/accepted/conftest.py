@@ -44,7 +44,8 @@ def beside(
     """
     peer("Orthanc")
     peer("libOrthancDicomWeb.so")
-    places = {e.system: (e.title, e.local.port) for e in town.endpoints() if e.protocol == "dicom"}
+    offered = [e for e in town.endpoints() if e.protocol in ("dicom", "mwl")]
+    places = {e.system: (e.title, e.local.port) for e in offered}
     web = next(e for e in town.pacs.endpoints if e.protocol == "dicomweb")
     token = town.pacs.web.tokens.issue("orthanc", ("read", "write"))
     server = {

@@ -30,7 +30,7 @@ def store(beside: Orthanc, study_uid: str) -> dict[str, object]:
     return sent
 
 
-@pytest.mark.parametrize("name", ["pacs", "archive", "ws1", "ct1"])
+@pytest.mark.parametrize("name", ["pacs", "archive", "ris", "ws1", "ct1"])
 def test_it_verifies_a_system(beside: Orthanc, name: str) -> None:
     assert beside.post(f"/modalities/{name}/echo", {}) == {}
 
@@ -85,6 +85,19 @@ def test_it_asks_for_series_and_images_below_each_other(
     query = beside.post("/modalities/pacs/query", {"Level": "Instance", "Query": keys})
     answers = beside.get(f"{query['Path']}/answers?expand&simplify")
     assert {answer["SOPInstanceUID"] for answer in answers} == set(sent)
+
+
+def test_it_reads_the_worklist_of_the_ris(town: Hospital, beside: Orthanc) -> None:
+    patient = town.his.register_patient("Núñez^Zoë")
+    order = town.his.place_order(patient.patient_id, "MRHEAD", "Headache")
+    assert town.settle(WAIT)
+    procedure = town.ris.schedule(order.placer_order)
+    step = {"Modality": "MR", "ScheduledStationAETitle": procedure.station}
+    keys = {"PatientName": "", "AccessionNumber": procedure.accession, "StudyInstanceUID": ""}
+    wanted = {**keys, "ScheduledProcedureStepSequence": [step]}
+    (entry,) = beside.post("/modalities/ris/find-worklist", wanted)
+    assert entry["PatientName"] == "Núñez^Zoë"
+    assert entry["StudyInstanceUID"] == procedure.study_uid
 
 
 def test_it_asks_what_the_pacs_keeps_and_hears_what_is_not_there(
