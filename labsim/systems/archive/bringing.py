@@ -48,8 +48,7 @@ class Brought:
         self.wanted = source.instances(study_uid)
         why = source.move(study_uid, target.ae_title)
         self.arrived = target.arrived(study_uid, self.wanted)
-        kinds = {kind for kind, _ in self.arrived.values()}
-        theirs = source.checksums(study_uid, kinds) if kinds else {}
+        theirs = self._at(source, study_uid)
         compared = {uid for uid, (_, digest) in self.arrived.items() if digest and uid in theirs}
         self.same = {uid for uid in compared if self.arrived[uid][1] == theirs[uid]}
         found = [why] if why else []
@@ -62,3 +61,17 @@ class Brought:
         if changed := len(compared) - len(self.same):
             found.append(f"{changed} have other pixel data {place}")
         return "; ".join(found)
+
+    def _at(self, source: Source, study_uid: str) -> dict[str, str]:
+        """Return the SHA-256 of the pixel data at the source, in the syntax of what has arrived.
+
+        One syntax at a time, so that the source cannot choose another for an image.
+        """
+        kinds = {kind for kind, _ in self.arrived.values()}
+        found: dict[str, str] = {}
+        for syntax in {syntax for _, syntax in kinds}:
+            came = source.checksums(study_uid, {kind for kind in kinds if kind[1] == syntax})
+            for uid, (kind, digest) in came.items():
+                if uid in self.arrived and self.arrived[uid][0] == kind:
+                    found[uid] = digest
+        return found

@@ -70,8 +70,10 @@ class Source:
             answers = association.send_c_move(identifier, destination, STUDY_ROOT_MOVE)
             return self._outcome("C-MOVE", answers)
 
-    def checksums(self, study_uid: str, kinds: set[Kind]) -> dict[str, str]:
+    def checksums(self, study_uid: str, kinds: set[Kind]) -> dict[str, tuple[Kind, str]]:
         """Return the SHA-256 of the pixel data of a study, by SOP Instance UID (C-GET).
+
+        With each, its SOP class and the transfer syntax in which it came.
 
         Parameters
         ----------
@@ -80,10 +82,11 @@ class Source:
         kinds : set of Kind
             Of what is wanted.
         """
-        found: dict[str, str] = {}
+        found: dict[str, tuple[Kind, str]] = {}
 
         def take(event: evt.Event) -> int:
-            found[instance_of(event)] = checksum(event.dataset)
+            kind = str(event.context.abstract_syntax), str(event.context.transfer_syntax)
+            found[instance_of(event)] = kind, checksum(event.dataset)
             return 0x0000
 
         roles = [build_role(sop_class, scp_role=True) for sop_class in {kind for kind, _ in kinds}]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from pydicom.uid import ExplicitVRLittleEndian
+
 from labsim.systems.archive.source import Kind, Source, checksum
 from labsim.systems.pacs.files import FileStore
 from labsim.systems.pacs.index import Index
@@ -32,8 +34,8 @@ class Target(Protocol):
         Returns
         -------
         dict of str to (Kind, str)
-            Of each SOP class and transfer syntax, and the SHA-256 of its pixel data, which is
-            empty if it could not be had.
+            Of each SOP class and transfer syntax, and the SHA-256 of its pixel data in that
+            syntax, which is empty if it could not be had.
         """
         ...
 
@@ -82,6 +84,12 @@ class There:
     def arrived(self, study_uid: str, wanted: Mapping[str, Kind]) -> dict[str, tuple[Kind, str]]:
         """See `Target`."""
         listed = self._other.instances(study_uid).keys() & wanted.keys()
-        kinds = {wanted[uid] for uid in listed}
-        digests = self._other.checksums(study_uid, kinds) if kinds else {}
-        return {uid: (wanted[uid], digests.get(uid, "")) for uid in listed}
+        came = self._came(study_uid, {wanted[uid] for uid in listed})
+        if late := listed - came.keys():
+            # It may have been decompressed on its way, if that archive takes nothing else.
+            plain: set[Kind] = {(wanted[uid][0], ExplicitVRLittleEndian) for uid in late}
+            came |= {uid: it for uid, it in self._came(study_uid, plain).items() if uid in late}
+        return {uid: came.get(uid, (wanted[uid], "")) for uid in listed}
+
+    def _came(self, study_uid: str, kinds: set[Kind]) -> dict[str, tuple[Kind, str]]:
+        return self._other.checksums(study_uid, kinds) if kinds else {}
