@@ -62,6 +62,10 @@ class _Heard(Wire):
         super().refuse()
         self._talk.end = "refused"
 
+    def drop(self) -> None:
+        super().drop()
+        self._talk.end = "dropped"
+
     def data(self, data: bytes, *, from_caller: bool) -> None:
         super().data(data, from_caller=from_caller)
         if from_caller:
@@ -83,7 +87,8 @@ class Capture:
 
     Every connection that a system of the hospital opens while the capture is
     on is captured from its first packet to its last, with the address and the
-    port that each system has in the hospital, at the hospital's time. What is
+    port that each system has in the hospital, at the hospital's time; a call that
+    is refused by SYN and RST, one that a firewall drops by a SYN alone. What is
     not captured: associations that stood before, datagrams, and what a program
     from outside says to a loopback port that it dials itself.
 
@@ -140,7 +145,7 @@ class Capture:
         for host in self._hosts:
             self._writer.name(self._ip(host), host)
         self._relays = Relays(network, loop, self._hear, self._wanted)
-        network.tap(self._relays.way)
+        network.tap(self._relays)
         self.running = True
 
     def stop(self) -> None:

@@ -77,6 +77,25 @@ def test_a_capture_of_one_link_leaves_the_others_alone(hospital: Hospital, tmp_p
     assert ends == {frozenset({"ct1", "pacs"})}
 
 
+def test_a_port_where_nothing_listens_is_seen_to_refuse(hospital: Hospital, tmp_path: Path) -> None:
+    hospital.ris.stop_service("mllp")
+    with hospital.capture(tmp_path / "a.pcapng") as capture, pytest.raises(LabError):
+        hospital.his.register_patient()
+    assert [(row[0], row[1], row[5]) for row in capture.table()] == [("his", "ris:2575", "refused")]
+
+
+def test_a_refusal_of_a_link_that_is_not_captured_is_not_seen(
+    hospital: Hospital, tmp_path: Path
+) -> None:
+    hospital.host("ris").firewall.add("reject", "his")
+    with (
+        hospital.capture(tmp_path / "a.pcapng", link=("ct1", "pacs")) as capture,
+        pytest.raises(LabError),
+    ):
+        hospital.his.register_patient()
+    assert list(capture.table()) == []
+
+
 def test_the_journal_of_a_captured_exam_is_the_journal_of_any_other(
     hospital: Hospital, tmp_path: Path
 ) -> None:

@@ -63,9 +63,8 @@ class StudyNumbers:
 
 def order_header(outbox: Outbox, kind: str, receiver: str) -> Header:
     """Start a message of a kind such as `ORM`, in the version that it belongs to."""
-    if kind in (ORM, ANSWERS[ORM]):
-        return outbox.header(kind, receiver)
-    return outbox.header(f"{kind}^{kind.replace('^', '_')}", receiver, "2.5.1")
+    version = "2.3.1" if kind in (ORM, ANSWERS[ORM]) else "2.5.1"
+    return outbox.header(kind, receiver, version)
 
 
 def order_segments(

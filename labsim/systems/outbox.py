@@ -11,7 +11,7 @@ from labsim.errors import DeliveryFailed
 from labsim.systems.facility import System
 from labsim.systems.gauges import Gauge, waiting
 from labsim.table import Table
-from labsim.wire.hl7 import Header, Message
+from labsim.wire.hl7 import Header, Message, with_structure
 from labsim.wire.mllp import MllpEndpoint, hl7_keys
 from labsim.wire.network import Address
 
@@ -55,7 +55,7 @@ class Outbox:
         return Header(
             sender=(self._application, facility.issuer),
             receiver=(receiver, facility.issuer),
-            message_type=message_type,
+            message_type=with_structure(message_type),
             control_id=f"{self._application[:10]}{number:08d}",
             time=facility.clock.now(),
             version=version,

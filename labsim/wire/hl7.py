@@ -25,6 +25,13 @@ ENCODINGS: Mapping[str, str] = {
     "8859/15": "iso8859-15",
     "UNICODE UTF-8": "utf-8",
 }
+# Of which structure an event is where that has not its own name (v2.3.1, table 0354).
+_STRUCTURES = {
+    **dict.fromkeys(("ADT^A04", "ADT^A08", "ADT^A13", "ADT^A31"), "ADT_A01"),
+    "ADT^A07": "ADT_A06",
+    "ADT^A11": "ADT_A09",
+    "ADT^A40": "ADT_A39",
+}
 _ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
 _UNESCAPES = {"E": "\\", "F": "|", "S": "^", "T": "&", "R": "~", ".br": "\n"}
 
@@ -53,6 +60,16 @@ def timestamp(moment: datetime) -> str:
     return moment.strftime("%Y%m%d%H%M%S")
 
 
+def with_structure(message_type: str) -> str:
+    """Return MSH-9 of a type such as ``"ADT^A04"``: with its structure, ``"ADT^A04^ADT_A01"``.
+
+    By the structure a receiver knows which segments to expect (HL7 v2.3.1
+    2.24.1.9, v2.5.1 2.14.9.9).
+    """
+    own = message_type.replace("^", "_")
+    return f"{message_type}^{_STRUCTURES.get(message_type, own)}"
+
+
 def segment(name: str, fields: Mapping[int, str]) -> str:
     """Write one segment from numbered fields.
 
@@ -75,7 +92,7 @@ class Header:
     sender, receiver : tuple of str
         Application and facility: MSH-3 and MSH-4, MSH-5 and MSH-6.
     message_type : str
-        MSH-9, such as ``"ADT^A04"``.
+        MSH-9, such as ``"ADT^A04^ADT_A01"``.
     control_id : str
         MSH-10, at most 20 characters.
     time : datetime
@@ -296,7 +313,7 @@ def acknowledge(
     header = Header(
         sender=(message["MSH-5"], message["MSH-6"]),
         receiver=(message["MSH-3"], message["MSH-4"]),
-        message_type="^".join(filter(None, ("ACK", message["MSH-9.2"]))),
+        message_type=f"ACK^{event}^ACK" if (event := message["MSH-9.2"]) else "ACK",
         control_id=control_id,
         time=time,
         version=message["MSH-12"] or "2.3.1",

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from labsim.errors import PortTaken, Unreachable
 from labsim.wire.tls import Credentials, Security
@@ -39,8 +39,21 @@ class Address:
 Gate = Callable[[str, Address], Address | None]
 # Takes where a caller from outside has come to; returns what becomes of the connection.
 Door = Callable[[Address], Literal["allow", "reject", "drop"]]
-# Takes the calling host, whom it calls and where that is; returns where it connects instead.
-Tap = Callable[[str, Address, Address], Address]
+
+
+class Tap(Protocol):
+    """Listens on the cable."""
+
+    def way(self, caller: str, called: Address, local: Address, *, dropped: bool) -> Address:
+        """Return where a host connects instead of to `local`, where whom it calls is.
+
+        Or, if the connection is dropped on the way, where it leads.
+        """
+        ...
+
+    def refused(self, caller: str, called: Address) -> None:
+        """Hear that a host called and was refused."""
+        ...
 
 
 class _Tables:
@@ -246,13 +259,20 @@ class Network:
             a firewall refuses the connection.
         """
         named, table = self._named(address), self.published()
-        if is_loopback(address):
-            local: Address | None = address
-        else:
-            local = self._tables.gate(self.host, named) or table.get(named)
+        tap = self._tables.tap if tapped else None
+        astray = None
+        if not is_loopback(address):
+            try:
+                astray = self._tables.gate(self.host, named)
+            except Unreachable:
+                if tap:
+                    tap.refused(self.host, named)
+                raise
+        local = address if is_loopback(address) else astray or table.get(named)
         if local is not None:
-            tap = self._tables.tap if tapped else None
-            return tap(self.host, named, local) if tap else local
+            if tap:
+                return tap.way(self.host, named, local, dropped=astray is not None)
+            return local
         ports = sorted(known.port for known in table if known.host == named.host)
         with self._tables.lock:
             hosts = {known.host for known in [*table, *self._tables.systems]}
@@ -262,6 +282,8 @@ class Network:
                 f"No host is called {address.host!r}.",
                 f"The network knows {', '.join(sorted(hosts))}.",
             )
+        if tap:
+            tap.refused(self.host, named)
         if not ports:
             raise Unreachable(
                 f"Connection to {address} refused: nothing listens on that host.",
@@ -273,10 +295,7 @@ class Network:
         )
 
     def tap(self, tap: Tap | None) -> None:
-        """Let `tap` say where callers connect instead; None for where they are led.
-
-        It is given the calling host, the called address and the loopback address behind it.
-        """
+        """Let `tap` say where callers connect instead; None for where they are led."""
         self._tables.tap = tap
 
     @property

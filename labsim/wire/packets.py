@@ -63,6 +63,10 @@ class Wire:
         self._send(True, _SYN)
         self._send(False, _RST | _ACK)
 
+    def drop(self) -> None:
+        """Ask for a connection and hear nothing; that a host asks again is left out."""
+        self._send(True, _SYN)
+
     def data(self, data: bytes, *, from_caller: bool) -> None:
         """Send bytes, and acknowledge them."""
         for start in range(0, len(data), SEGMENT):

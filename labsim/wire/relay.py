@@ -33,6 +33,10 @@ class Listener(Protocol):
         """Hear that it was refused."""
         ...
 
+    def drop(self) -> None:
+        """Hear that it was called for, and nobody answered."""
+        ...
+
     def data(self, data: bytes, *, from_caller: bool) -> None:
         """Hear bytes, which are not delivered yet."""
         ...
@@ -58,11 +62,14 @@ class Way:
         Host and port in the hospital.
     local : Address
         The loopback socket behind it.
+    dropped : bool
+        Whether a firewall drops what goes there.
     """
 
     caller: str
     called: Address
     local: Address
+    dropped: bool = False
 
 
 class Relays:
@@ -96,17 +103,27 @@ class Relays:
         self._wanted = wanted
         self._open: dict[Way, tuple[socket.socket, Future[None]]] = {}
 
-    def way(self, caller: str, called: Address, local: Address) -> Address:
+    def way(self, caller: str, called: Address, local: Address, *, dropped: bool) -> Address:
         """Return where to connect instead of to `local`; it never waits."""
         if not self._wanted(caller, called.host):
             return local
-        way = Way(caller, called, local)
+        way = Way(caller, called, local, dropped)
         if way not in self._open:
             listening = socket.create_server((LOOPBACK, 0))
             listening.setblocking(False)
             self._open[way] = listening, self._loop.spawn(self._accept(way, listening))
         listening, _ = self._open[way]
         return Address(LOOPBACK, listening.getsockname()[1])
+
+    def refused(self, caller: str, called: Address) -> None:
+        """Hear of a call that was refused before it came to a socket; it never waits."""
+        if self._wanted(caller, called.host):
+            self._loop.spawn(self._refuse(Way(caller, called, called)))
+
+    async def _refuse(self, way: Way) -> None:
+        with socket.socket() as unused:  # whose port it would have called from
+            unused.bind((LOOPBACK, 0))
+            self._hear(way, unused.getsockname()[1]).refuse()
 
     def close(self) -> None:
         """Take no new connection; those that stand go on until their ends close them."""
@@ -129,6 +146,10 @@ class Relays:
     async def _talk(self, way: Way, near: socket.socket, port: int) -> None:
         loop = asyncio.get_running_loop()
         listener = self._hear(way, port)
+        if way.dropped:
+            listener.drop()
+            await _swallow(loop, near)
+            return
         far = socket.socket()
         with near, far:
             for end in (near, far):
@@ -151,6 +172,14 @@ class Relays:
                 )
             finally:
                 self._network.relay_ended(outgoing)
+
+
+async def _swallow(loop: AbstractEventLoop, source: socket.socket) -> None:
+    """Answer nothing, until the caller gives up."""
+    with source, contextlib.suppress(OSError):
+        source.setblocking(False)
+        while await loop.sock_recv(source, _AT_ONCE):
+            pass
 
 
 async def _pump(

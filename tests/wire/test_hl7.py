@@ -17,6 +17,7 @@ from labsim.wire.hl7 import (
     segment,
     timestamp,
     unescape,
+    with_structure,
 )
 from labsim.wire.hl7_fields import FIELD_NAMES, SEGMENT_NAMES
 
@@ -75,6 +76,19 @@ def test_a_name_with_a_separator_does_not_move_the_fields() -> None:
     header = Header(("A|B", "X"), ("C^D", "Y"), "ADT^A04", "1", NOON)
     message = Message.build(header)
     assert (message["MSH-3"], message["MSH-5"], message["MSH-9"]) == ("A|B", "C^D", "ADT^A04")
+
+
+@pytest.mark.parametrize(
+    ("kind", "structure"),
+    [
+        ("ADT^A02", "ADT_A02"),
+        ("ADT^A31", "ADT_A01"),
+        ("ADT^A40", "ADT_A39"),
+        ("ORU^R01", "ORU_R01"),
+    ],
+)
+def test_a_message_type_says_of_which_structure_it_is(kind: str, structure: str) -> None:
+    assert with_structure(kind) == f"{kind}^{structure}"
 
 
 def test_segments_end_with_carriage_returns(message: Message) -> None:
@@ -239,7 +253,7 @@ def test_an_acknowledgment_goes_back_to_the_sender(message: Message) -> None:
     ack = acknowledge(message, "AE", "RIS-ACK1", NOON, "PID-3 | is empty")
     assert (ack["MSH-3"], ack["MSH-5"]) == ("RIS", "HIS")
     assert (ack["MSA-1"], ack["MSA-2"], ack["MSA-3"]) == ("AE", "HIS1", "PID-3 | is empty")
-    assert ack.type == "ACK^A04"
+    assert (ack.type, ack["MSH-9"]) == ("ACK^A04", "ACK^A04^ACK")
     assert ack.control_id == "RIS-ACK1"
 
 
@@ -250,4 +264,9 @@ def test_an_acknowledgment_has_the_version_of_what_it_answers() -> None:
 
 def test_what_cannot_be_read_is_answered_too() -> None:
     ack = reject_unreadable("AR", "RIS-ACK1", NOON, "no header")
-    assert (ack["MSA-1"], ack["MSA-2"], ack["MSA-3"]) == ("AR", "", "no header")
+    assert (ack["MSH-9"], ack["MSA-1"], ack["MSA-2"], ack["MSA-3"]) == (
+        "ACK",
+        "AR",
+        "",
+        "no header",
+    )

@@ -71,7 +71,7 @@ def tapped(called: socket.socket, ear: Ear) -> Iterator[Network]:
 
     relays = Relays(network, loop, hear, lambda caller, _: caller == "ct1")
     network.publish(PLACE, called.getsockname()[1], "pacs")
-    network.tap(relays.way)
+    network.tap(relays)
     yield network.seen_from("ct1")
     relays.close()
     loop.close()

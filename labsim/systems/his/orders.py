@@ -8,6 +8,7 @@ from labsim.systems.his.forms import name_of
 from labsim.systems.his.registration import Registration
 from labsim.systems.messages import provider_field
 from labsim.systems.order_messages import (
+    ANSWERS,
     PRIORITIES,
     Timing,
     order_header,
@@ -185,10 +186,13 @@ class Orders(Registration):
         patient = self.registry.patient(order.patient_id, order.issuer)
         visit = self.registry.visit(order.visit, order.issuer) or self._current_visit(patient)
         header = order_header(self.outbox, kind, self._site.ris.application)
+        pid, *pv1 = self._segments(patient, visit, header.version)
         return Message.build(
             header,
             *more,
-            *self._segments(patient, visit, header.version),
+            pid,
+            # An answer has none (HL7 v2.3.1 4.2.2, v2.5.1 4.4.5).
+            *([] if kind in ANSWERS.values() else pv1),
             *order_segments(
                 kind,
                 {**orc, 2: number, 9: now, 12: provider},

@@ -229,7 +229,7 @@ class Reporting(Reading, Telling):
         self, row: sqlite3.Row, text: str, interpreter: str, status: str
     ) -> Future[Message | None]:
         now = timestamp(self.facility.clock.now())
-        header = self.outbox.header("ORU^R01^ORU_R01", self._site.his.application, "2.5.1")
+        header = self.outbox.header("ORU^R01", self._site.his.application, "2.5.1")
         family, _, given = interpreter.partition("^")
         orc = {
             1: "RE",
