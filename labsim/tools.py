@@ -528,8 +528,8 @@ def _storage_of(images: list[Dataset]) -> list[PresentationContext]:
     }
     classes = dict.fromkeys(sop_class for sop_class, _ in kinds)
     uncompressed = [build_context(sop_class) for sop_class in classes]
-    compressed = [build_context(*kind) for kind in kinds if kind[1] and UID(kind[1]).is_compressed]
-    return [*uncompressed, *compressed][:127] or [build_context(CTImageStorage)]
+    as_stored = [build_context(*kind) for kind in kinds if kind[1]]
+    return [*uncompressed, *as_stored][:127] or [build_context(CTImageStorage)]
 
 
 def _keeper(keep: Callable[[Dataset], None]) -> Callable[[evt.Event], int]:

@@ -43,6 +43,13 @@ def run(name: str, *arguments: str | Path, good: bool = True) -> str:
     good : bool
         Whether it has to succeed; else it has to fail.
     """
+    code, said = outcome(name, *arguments)
+    assert (code == 0) is good, f"{name} ended with {code}: {said}"
+    return said
+
+
+def outcome(name: str, *arguments: str | Path) -> tuple[int, str]:
+    """Run a program to its end, and return its exit status and what it said."""
     done = subprocess.run(
         [program(name), *map(str, arguments)],
         capture_output=True,
@@ -50,9 +57,8 @@ def run(name: str, *arguments: str | Path, good: bool = True) -> str:
         timeout=_TIMEOUT,
         check=False,
     )
-    said = (done.stdout + done.stderr).decode("utf-8", "replace")  # names of many character sets
-    assert (done.returncode == 0) is good, f"{name} ended with {done.returncode}: {said}"
-    return said
+    # Names are in many character sets.
+    return done.returncode, (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
 def called(
