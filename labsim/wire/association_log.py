@@ -23,6 +23,7 @@ from pynetdicom.status import code_to_category
 
 from labsim import ihe
 from labsim.journal import Journal
+from labsim.wire.bounded import keep_bounded
 from labsim.wire.network import Network
 from labsim.wire.status import REJECTION_REASONS, describe_status
 
@@ -50,6 +51,7 @@ class AssociationLog:
         """Return what to bind to an association."""
         return [
             (evt.EVT_CONN_OPEN, self._connected),
+            (evt.EVT_CONN_OPEN, functools.partial(keep_bounded, self.error)),
             (evt.EVT_CONN_CLOSE, self._disconnected),
             (evt.EVT_ACCEPTED, self._accepted),
             (evt.EVT_REJECTED, self._rejected),

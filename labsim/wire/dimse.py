@@ -33,6 +33,7 @@ from labsim.errors import AssociationFailed, LabError
 from labsim.ids import is_ae_title
 from labsim.journal import Journal
 from labsim.wire.association_log import AssociationLog, close_socket, was_connected
+from labsim.wire.bounded import is_busy
 from labsim.wire.doorway import Doorway
 from labsim.wire.network import Address, Network, port_taken
 from labsim.wire.status import (
@@ -44,6 +45,7 @@ from labsim.wire.status import (
 from labsim.wire.tls import Context, Credentials, explain
 
 TIMEOUT = 5.0
+LONGEST = 30.0  # for one PDU to come or go
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,9 @@ class DicomNode:
             answering = self._server.active_associations  # now that no more come
             self._server = None
         for association in [*answering, *self._calls]:
-            if association.is_established:
+            if association.is_established and is_busy(association):
+                _shut(association)  # an abort would wait for the end of the PDU
+            elif association.is_established:
                 association.abort()
             elif association.requestor.primitive is None:
                 _hang_up(association)
@@ -381,7 +385,7 @@ class DicomNode:
     def _entity(self) -> _Entity:
         entity = _Entity(ae_title=self.ae_title)
         entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = TIMEOUT
-        entity.network_timeout = 30.0
+        entity.network_timeout = LONGEST
         entity.maximum_pdu_size = 0  # unlimited: fewer, larger writes
         return entity
 
@@ -571,5 +575,9 @@ def _end(association: Association) -> None:
 def _hang_up(association: Association) -> None:
     """Wake what waits for a request that never came, or for the rest of it."""
     cast(Any, association.dul.to_user_queue).put(None)  # no primitive: its type has none
+    _shut(association)
+
+
+def _shut(association: Association) -> None:
     with contextlib.suppress(OSError, KeyError):  # not connected yet
         association.__dict__["_labsim_socket"].shutdown(socket.SHUT_RDWR)
