@@ -22,6 +22,7 @@ from pynetdicom.dsutils import decode
 from pynetdicom.status import code_to_category
 
 from labsim import ihe
+from labsim.inflating import require_bounded
 from labsim.journal import Journal
 from labsim.wire.bounded import keep_bounded
 from labsim.wire.network import Network
@@ -280,6 +281,8 @@ def _identifier(event: evt.Event) -> Dataset | None:
     if not data or syntax is None:
         return None
     try:
+        if syntax.is_deflated:
+            require_bounded(BytesIO(data))
         return decode(
             BytesIO(data), syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated
         )

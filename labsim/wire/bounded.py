@@ -127,7 +127,8 @@ class _Traffic:
         coming = self._association.dimse.message
         so_far = 0
         if coming is not None:
-            so_far = coming.encoded_command_set.tell() + coming.data_set.tell()
+            for stream in (coming.encoded_command_set, coming.data_set):
+                so_far += stream.tell() if stream is not None else 0
         largest = LARGEST_MESSAGE - so_far if kind == _P_DATA else LARGEST_REQUEST
         if length <= largest:
             self.busy = bool(length)

@@ -15,12 +15,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from socketserver import TCPServer
 from typing import Any, cast
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
-from pynetdicom import AE, evt
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import (
@@ -31,12 +32,14 @@ from pynetdicom.transport import (
 
 from labsim.errors import AssociationFailed, LabError
 from labsim.ids import is_ae_title
+from labsim.inflating import TooLarge, require_bounded
 from labsim.journal import Journal
 from labsim.wire.association_log import AssociationLog, close_socket, was_connected
 from labsim.wire.bounded import is_busy
 from labsim.wire.doorway import Doorway
 from labsim.wire.network import Address, Network, port_taken
 from labsim.wire.status import (
+    OUT_OF_RESOURCES,
     PROCESSING_FAILURE,
     REJECTION_ADVICE,
     REJECTION_REASONS,
@@ -46,6 +49,8 @@ from labsim.wire.tls import Context, Credentials, explain
 
 TIMEOUT = 5.0
 LONGEST = 30.0  # for one PDU to come or go
+# It would decode each Identifier, of whatever size, for a log that nobody reads.
+_config.LOG_REQUEST_IDENTIFIERS = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,22 @@ def instance_of(event: evt.Event) -> str:
     request = event.request
     affected = getattr(request, "AffectedSOPInstanceUID", None)
     return str(affected or getattr(request, "RequestedSOPInstanceUID", None) or "")
+
+
+def require_bounded_data(event: evt.Event) -> None:
+    """Refuse a request with a deflated data set that would be too large.
+
+    Raises
+    ------
+    TooLarge
+        If it would.
+    """
+    context = getattr(event, "context", None)  # what is no request has none
+    if context is not None and context.transfer_syntax == DeflatedExplicitVRLittleEndian:
+        # DataSet, Identifier, AttributeList …: each kind of request has its own name for it.
+        for value in vars(event.request).values():
+            if isinstance(value, BytesIO):
+                require_bounded(BytesIO(value.getvalue()))
 
 
 class DicomNode:
@@ -426,7 +447,13 @@ class DicomNode:
         @functools.wraps(handler)
         def guarded(request: evt.Event) -> Any:
             try:
+                require_bounded_data(request)
                 return handler(request)
+            except TooLarge as error:
+                status = self._handler_failed(request, error)
+                if event is evt.EVT_C_STORE:
+                    status.Status = OUT_OF_RESOURCES
+                return (status, None) if event.name.startswith("EVT_N_") else status
             except Exception as error:  # whatever it was, the caller must not hear success
                 status = self._handler_failed(request, error)
                 return (status, None) if event.name.startswith("EVT_N_") else status
@@ -437,6 +464,7 @@ class DicomNode:
         @functools.wraps(handler)
         def guarded(request: evt.Event) -> Iterator[Any]:
             try:
+                require_bounded_data(request)
                 yield from handler(request)
             except GeneratorExit:
                 raise

@@ -11,11 +11,9 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage
 from pynetdicom import build_context, evt
 from pynetdicom.association import Association
 
-from labsim import Hospital
 from labsim.errors import AssociationFailed
 from labsim.journal import Journal
 from labsim.sop_classes import STUDY_ROOT_FIND, VERIFICATION
