@@ -12,8 +12,8 @@ import pytest
 import labsim
 
 ROOT = Path(labsim.__file__).parent
-FACTS = {"clock", "database", "errors", "ids", "ihe", "journal", "sop_classes", "table"}
-FACTS |= {"transcript"}
+FACTS = {"clock", "database", "errors", "ids", "ihe", "inflating", "journal", "sop_classes"}
+FACTS |= {"table", "transcript"}
 # What else lies directly in labsim; the name without a room is labsim/__init__.py.
 _ROOMS = dict.fromkeys(
     (

@@ -21,6 +21,7 @@ from pydicom.errors import InvalidDicomError
 
 from labsim.errors import ConfigurationError
 from labsim.ids import is_uid
+from labsim.inflating import TooLarge, require_bounded_file
 from labsim.media.dicomdir import Problem, compare, find_dicomdir
 
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -228,6 +229,8 @@ def read_whole(file: Path) -> FileDataset:
         If it is cut off, or lacks what names an instance.
     """
     try:
+        with file.open("rb") as stream:
+            require_bounded_file(stream)
         header = dcmread(file, defer_size=_LONG_VALUE)
         for keyword in _NEEDED:
             uid = str(header.get(keyword) or "")
@@ -238,6 +241,8 @@ def read_whole(file: Path) -> FileDataset:
         _require_end(header, file.stat().st_size)
     except (InvalidDicomError, OSError, ValueError):
         raise
+    except TooLarge as error:
+        raise ValueError(error.what) from error
     except Exception as error:  # pydicom raises many kinds for broken data
         raise ValueError(f"broken: {error}") from error
     return header

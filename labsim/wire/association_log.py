@@ -22,7 +22,9 @@ from pynetdicom.dsutils import decode
 from pynetdicom.status import code_to_category
 
 from labsim import ihe
+from labsim.inflating import require_bounded
 from labsim.journal import Journal
+from labsim.wire.bounded import keep_bounded
 from labsim.wire.network import Network
 from labsim.wire.status import REJECTION_REASONS, describe_status
 
@@ -50,6 +52,7 @@ class AssociationLog:
         """Return what to bind to an association."""
         return [
             (evt.EVT_CONN_OPEN, self._connected),
+            (evt.EVT_CONN_OPEN, functools.partial(keep_bounded, self.error)),
             (evt.EVT_CONN_CLOSE, self._disconnected),
             (evt.EVT_ACCEPTED, self._accepted),
             (evt.EVT_REJECTED, self._rejected),
@@ -278,6 +281,8 @@ def _identifier(event: evt.Event) -> Dataset | None:
     if not data or syntax is None:
         return None
     try:
+        if syntax.is_deflated:
+            require_bounded(BytesIO(data))
         return decode(
             BytesIO(data), syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated
         )

@@ -15,12 +15,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from socketserver import TCPServer
 from typing import Any, cast
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
-from pynetdicom import AE, evt
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import (
@@ -31,11 +32,14 @@ from pynetdicom.transport import (
 
 from labsim.errors import AssociationFailed, LabError
 from labsim.ids import is_ae_title
+from labsim.inflating import TooLarge, require_bounded
 from labsim.journal import Journal
 from labsim.wire.association_log import AssociationLog, close_socket, was_connected
+from labsim.wire.bounded import is_busy
 from labsim.wire.doorway import Doorway
 from labsim.wire.network import Address, Network, port_taken
 from labsim.wire.status import (
+    OUT_OF_RESOURCES,
     PROCESSING_FAILURE,
     REJECTION_ADVICE,
     REJECTION_REASONS,
@@ -44,6 +48,9 @@ from labsim.wire.status import (
 from labsim.wire.tls import Context, Credentials, explain
 
 TIMEOUT = 5.0
+LONGEST = 30.0  # for one PDU to come or go
+# It would decode each Identifier, of whatever size, for a log that nobody reads.
+_config.LOG_REQUEST_IDENTIFIERS = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,22 @@ def instance_of(event: evt.Event) -> str:
     request = event.request
     affected = getattr(request, "AffectedSOPInstanceUID", None)
     return str(affected or getattr(request, "RequestedSOPInstanceUID", None) or "")
+
+
+def require_bounded_data(event: evt.Event) -> None:
+    """Refuse a request with a deflated data set that would be too large.
+
+    Raises
+    ------
+    TooLarge
+        If it would.
+    """
+    context = getattr(event, "context", None)  # what is no request has none
+    if context is not None and context.transfer_syntax == DeflatedExplicitVRLittleEndian:
+        # DataSet, Identifier, AttributeList …: each kind of request has its own name for it.
+        for value in vars(event.request).values():
+            if isinstance(value, BytesIO):
+                require_bounded(BytesIO(value.getvalue()))
 
 
 class DicomNode:
@@ -222,7 +245,9 @@ class DicomNode:
             answering = self._server.active_associations  # now that no more come
             self._server = None
         for association in [*answering, *self._calls]:
-            if association.is_established:
+            if association.is_established and is_busy(association):
+                _shut(association)  # an abort would wait for the end of the PDU
+            elif association.is_established:
                 association.abort()
             elif association.requestor.primitive is None:
                 _hang_up(association)
@@ -381,7 +406,7 @@ class DicomNode:
     def _entity(self) -> _Entity:
         entity = _Entity(ae_title=self.ae_title)
         entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = TIMEOUT
-        entity.network_timeout = 30.0
+        entity.network_timeout = LONGEST
         entity.maximum_pdu_size = 0  # unlimited: fewer, larger writes
         return entity
 
@@ -422,7 +447,13 @@ class DicomNode:
         @functools.wraps(handler)
         def guarded(request: evt.Event) -> Any:
             try:
+                require_bounded_data(request)
                 return handler(request)
+            except TooLarge as error:
+                status = self._handler_failed(request, error)
+                if event is evt.EVT_C_STORE:
+                    status.Status = OUT_OF_RESOURCES
+                return (status, None) if event.name.startswith("EVT_N_") else status
             except Exception as error:  # whatever it was, the caller must not hear success
                 status = self._handler_failed(request, error)
                 return (status, None) if event.name.startswith("EVT_N_") else status
@@ -433,6 +464,7 @@ class DicomNode:
         @functools.wraps(handler)
         def guarded(request: evt.Event) -> Iterator[Any]:
             try:
+                require_bounded_data(request)
                 yield from handler(request)
             except GeneratorExit:
                 raise
@@ -571,5 +603,9 @@ def _end(association: Association) -> None:
 def _hang_up(association: Association) -> None:
     """Wake what waits for a request that never came, or for the rest of it."""
     cast(Any, association.dul.to_user_queue).put(None)  # no primitive: its type has none
+    _shut(association)
+
+
+def _shut(association: Association) -> None:
     with contextlib.suppress(OSError, KeyError):  # not connected yet
         association.__dict__["_labsim_socket"].shutdown(socket.SHUT_RDWR)

@@ -27,7 +27,7 @@ from pynetdicom.service_class import QueryRetrieveServiceClass
 from pynetdicom.status import code_to_category
 
 from labsim.errors import AssociationFailed, LabError
-from labsim.wire.dimse import DicomNode, Peer
+from labsim.wire.dimse import DicomNode, Peer, require_bounded_data
 from labsim.wire.status import describe_status, failure
 
 _SUCCESS, _PENDING, _CANCELLED = 0x0000, 0xFF00, 0xFE00
@@ -128,6 +128,7 @@ class RetrieveService:
         )
         answers = _Answers(event, context)
         try:
+            require_bounded_data(event)
             retrieval = self._plan(event)
         except RetrieveRefused as error:
             answers.refuse(failure(error.status, error.what))

@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.status import code_to_category
 
 PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.22
+OUT_OF_RESOURCES = 0xA700  # of a C-STORE (PS3.4 table B.2-1)
 
 # A-ASSOCIATE-RJ: result, source, reason (PS3.8 9.3.4)
 CALLING_TITLE_UNKNOWN = (1, 1, 3)

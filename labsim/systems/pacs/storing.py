@@ -18,6 +18,7 @@ from pynetdicom import evt
 
 from labsim.errors import LabError
 from labsim.ids import is_uid
+from labsim.inflating import TooLarge, require_bounded_file
 from labsim.systems.facility import System, text_of
 from labsim.systems.pacs.arrival import Arrival
 from labsim.systems.pacs.entities import Entities
@@ -27,7 +28,7 @@ from labsim.systems.pacs.settings import Settings
 from labsim.wire.association_log import dicom_keys
 from labsim.wire.charset import readable
 from labsim.wire.dimse import instance_of
-from labsim.wire.status import failure
+from labsim.wire.status import OUT_OF_RESOURCES, failure
 
 _LONG_VALUE = 65536  # bytes; no attribute of the index is longer
 _UNDEFINED_LENGTH = 0xFFFFFFFF
@@ -367,6 +368,7 @@ def _header(data: bytes) -> tuple[FileDataset, list[str]]:
         If it is broken, or lacks what the index needs.
     """
     try:
+        require_bounded_file(BytesIO(data))
         header = dcmread(BytesIO(data), defer_size=_LONG_VALUE)
         _require_whole(header, len(data))
         wrong = readable(header)
@@ -381,6 +383,8 @@ def _header(data: bytes) -> tuple[FileDataset, list[str]]:
         }
         for keyword in INDEXED:  # turns each raw element into a value, or fails
             text_of(header.get(keyword))
+    except TooLarge as error:
+        raise _Unreadable(error.what, OUT_OF_RESOURCES) from error
     except Exception as error:  # pydicom raises many kinds for broken data
         raise _Unreadable(f"cannot read the data set: {error}", 0xC000) from error
     for keyword, uid in uids.items():

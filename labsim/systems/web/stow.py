@@ -25,6 +25,7 @@ from tornado.routing import PathMatches
 from tornado.web import stream_request_body
 
 from labsim.ids import is_uid
+from labsim.inflating import TooLarge, require_bounded_file
 from labsim.systems.facility import text_of
 from labsim.systems.pacs.auditing import Auditing
 from labsim.systems.pacs.storing import Receipt, Storing
@@ -32,7 +33,7 @@ from labsim.systems.web.handler import WebHandler
 from labsim.systems.web.multipart_reading import boundary_of, read_parts
 from labsim.wire.association_log import dicom_keys
 from labsim.wire.http import HttpError, Route
-from labsim.wire.status import PROCESSING_FAILURE, describe_status, failure
+from labsim.wire.status import OUT_OF_RESOURCES, PROCESSING_FAILURE, describe_status, failure
 
 FILE = "application/dicom"
 JSON = "application/dicom+json"
@@ -137,8 +138,11 @@ class Store(WebHandler):
             return failure(0xA900, "data set and URL name different studies")
 
         try:
+            require_bounded_file(BytesIO(file))
             header, framed = _framed(file)
             problem = _problem(header)
+        except TooLarge as error:
+            return self._failed(OUT_OF_RESOURCES, error.what, Dataset())
         except Exception as error:  # pydicom raises many kinds for broken data
             return self._failed(0xC000, f"cannot read the file: {error}", Dataset())
         try:

@@ -450,7 +450,7 @@ def test_an_index_that_cannot_grow_is_a_full_disk(
         answer = association.send_c_store(second)
         assert (answer.Status, answer.ErrorComment) == (
             0xA700,
-            "storage: database or disk is full",
+            "storage: pacs.sqlite cannot grow: the database or disk is full.",
         )
         assert hospital.pacs.count(second.StudyInstanceUID) == 0
         hospital.pacs.db.value("PRAGMA max_page_count = 100000")
