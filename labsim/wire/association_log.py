@@ -25,6 +25,7 @@ from labsim import ihe
 from labsim.journal import Journal
 from labsim.wire.network import Network
 from labsim.wire.status import REJECTION_REASONS, describe_status
+from labsim.wire.steady import keep_in_order
 
 
 class AssociationLog:
@@ -50,6 +51,7 @@ class AssociationLog:
         """Return what to bind to an association."""
         return [
             (evt.EVT_CONN_OPEN, self._connected),
+            (evt.EVT_CONN_OPEN, functools.partial(keep_in_order, self.error)),
             (evt.EVT_CONN_CLOSE, self._disconnected),
             (evt.EVT_ACCEPTED, self._accepted),
             (evt.EVT_REJECTED, self._rejected),
