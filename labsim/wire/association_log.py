@@ -27,6 +27,7 @@ from labsim.journal import Journal
 from labsim.wire.bounded import keep_bounded
 from labsim.wire.network import Network
 from labsim.wire.status import REJECTION_REASONS, describe_status
+from labsim.wire.steady import keep_in_order
 
 
 class AssociationLog:
@@ -53,6 +54,7 @@ class AssociationLog:
         return [
             (evt.EVT_CONN_OPEN, self._connected),
             (evt.EVT_CONN_OPEN, functools.partial(keep_bounded, self.error)),
+            (evt.EVT_CONN_OPEN, functools.partial(keep_in_order, self.error)),
             (evt.EVT_CONN_CLOSE, self._disconnected),
             (evt.EVT_ACCEPTED, self._accepted),
             (evt.EVT_REJECTED, self._rejected),
