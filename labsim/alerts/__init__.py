@@ -333,7 +333,8 @@ class Alerts:
         try:
             self.look()
         except Exception:  # the hospital goes on, whatever its monitor does not understand
-            _LOG.exception("the alerts could not be looked at")
+            if self._hospital.running:  # else it was stopped under our eyes
+                _LOG.exception("the alerts could not be looked at")
 
     def _measure(self) -> list[Sample]:
         now = self._hospital.clock.now()
