@@ -17,8 +17,9 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, evt
-from victims import Victim
+from victims import Victim, place_of
 
+from labsim import Hospital
 from labsim.ids import make_uid
 
 PIXELS = "PixelData"
@@ -97,11 +98,13 @@ class Ledger:
 class Sender:
     """Sends images over one association."""
 
-    def __init__(self, victim: Victim, ledger: Ledger, *, calling: str = "TOOLS") -> None:
+    def __init__(
+        self, victim: Victim | Hospital, ledger: Ledger, *, calling: str = "TOOLS"
+    ) -> None:
         entity = AE(ae_title=calling)
         entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = 20
         entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
-        host, port = victim.place("pacs", "dicom")
+        host, port = place_of(victim, "pacs", "dicom")
         self._sockets: list[socket.socket] = []
         handlers = [(evt.EVT_CONN_OPEN, self._opened)]
         self._association = entity.associate(host, port, ae_title="PACS", evt_handlers=handlers)
@@ -127,8 +130,9 @@ class Sender:
     def end(self) -> None:
         if self._association.is_established:
             self._association.release()
-        self._association.join(5)
-        self._association.dul.join(5)
+        for thread in (self._association, self._association.dul):
+            if thread.ident is not None:  # not begun where nobody answered the call
+                thread.join(5)
         for opened in self._sockets:  # pynetdicom forgets one whose other end has died
             opened.close()
 
@@ -197,3 +201,12 @@ def endless(name: str, *, study: int = 1) -> Iterator[FileDataset]:
     """Make images of one study, as long as somebody wants them."""
     chance = random.Random(name)
     return (make(f"{name} {n}", chance, study=study) for n in itertools.count())
+
+
+def send_one(receiver: Victim | Hospital, ledger: Ledger, image: FileDataset) -> bool:
+    """Send one image; False if the receiver has died."""
+    sender = Sender(receiver, ledger)
+    try:
+        return sender.send(image)
+    finally:
+        sender.end()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +114,15 @@ class Victims:
         assert [victim.errors for victim in self._all if victim.errors] == []
 
 
+def place_of(target: Victim | Hospital, system: str, protocol: str) -> tuple[str, int]:
+    """Return host and port of a system, in another process or in this one."""
+    if isinstance(target, Victim):
+        return target.place(system, protocol)
+    found = (e.local for e in target.endpoints() if (e.system, e.protocol) == (system, protocol))
+    place = next(found)
+    return place.host, place.port
+
+
 def require_whole(hospital: Hospital) -> bool:
     """Look at a hospital that was killed before: index and files agree, nothing is left half."""
     for name in ("pacs", "archive"):
@@ -125,3 +138,34 @@ def require_whole(hospital: Hospital) -> bool:
     numbers = [event.seq for event in hospital.journal.all()]
     assert numbers == list(range(1, len(numbers) + 1))
     return True
+
+
+def die_in_between(
+    victims: Victims,
+    template: Path,
+    work: Callable[[Victim], object],
+    *,
+    times: int = 8,
+    **options: Any,
+) -> Iterator[Path]:
+    """Do a piece of work with copies of a hospital that die in the middle of it.
+
+    Each dies just before another of the steps that change what is on disk; the steps are counted
+    first, by one that does not die in between.
+
+    Yields the folder that each has left.
+    """
+    chosen: list[int | None] = [None]
+    for step in chosen:  # it grows after the first
+        folder = template.with_name(f"{template.name}-step-{step}")
+        shutil.copytree(template, folder)
+        victim = victims(folder, **options)
+        victim.ask(f"die_at({step})")
+        with suppress(Died):
+            work(victim)
+            if step is None:
+                steps = int(victim.ask("die_at(None)"))
+                chosen += sorted(random.Random(steps).sample(range(steps), min(steps, times)))
+        victim.kill()
+        yield folder
+        shutil.rmtree(folder)

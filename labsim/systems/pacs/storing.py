@@ -285,6 +285,8 @@ class Storing:
             return  # the first is lost, so this one takes its place
         same = same and known.transfer_syntax == header.file_meta.TransferSyntaxUID
         same = same or self._came_so(came, known.sop_uid)
+        if same and not self._sender(known.sop_uid):
+            return  # found at a start, and never acknowledged: now it has come
         policy = self._settings.get("duplicates")
         if same:
             raise _KeptFirst("image sent again, the same as before: nothing changed")
@@ -293,6 +295,10 @@ class Storing:
         if policy == "reject":
             raise DuplicateInstance("Another instance with this UID is in the archive.")
         raise _KeptFirst("image sent again with other content: the first is kept")
+
+    def _sender(self, sop_uid: str) -> str:
+        statement = "SELECT received_from FROM instances WHERE sop_uid = ?"
+        return str(self._system.db.value(statement, sop_uid))
 
     def _came_so(self, data: bytes, sop_uid: str) -> bool:
         """Tell whether an instance that was compressed or changed since came with these bytes."""
@@ -320,7 +326,11 @@ class Storing:
         """
         data = self._files.path(name).read_bytes()
         header, wrong = _header(data)
-        self._index.add(header, self._stored(data, header, name, calling=""))
+        with self._system.db.transaction():
+            # Who sent it is not known until it comes again; quality control sees it now.
+            new = self._index.add(header, self._stored(data, header, name, calling=""))
+            for follow in self.on_indexed:
+                follow(Arrival(header, data, "", new))
         self._note_image(header, "image found without an entry, and indexed")
         self._complain(header, wrong)
 

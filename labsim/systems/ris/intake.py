@@ -143,9 +143,9 @@ class Intake(FillerOrders):
         with self.db.transaction():
             patient = self._keep_patient(message)
             known = self.db.row(
-                "SELECT patient_id, issuer FROM orders WHERE placer_order = ?", number
+                "SELECT patient_id, issuer, status FROM orders WHERE placer_order = ?", number
             )
-            if known is not None and tuple(known) != (patient.patient_id, patient.issuer):
+            if known is not None and tuple(known)[:2] != (patient.patient_id, patient.issuer):
                 raise Hl7Error(f"Order {number} is known for another patient.")
             if known is None:  # the same order again is no new one
                 self.db.insert(
@@ -169,7 +169,8 @@ class Intake(FillerOrders):
             patient_id=patient.patient_id,
             visit=message["PV1-19.1"],
         )
-        if known is None and self.schedules_at_once:
+        # One that comes again may have been kept, and cut off before it was scheduled.
+        if self.schedules_at_once and (known is None or known["status"] == "RECEIVED"):
             self._schedule_at_once(number)
 
     def _schedule_at_once(self, number: str) -> None:
