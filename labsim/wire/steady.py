@@ -6,7 +6,6 @@ import contextlib
 import functools
 import queue
 from collections.abc import Callable
-from typing import cast
 
 from pynetdicom import evt
 from pynetdicom.association import Association
@@ -53,4 +52,4 @@ def _act(
         if event == _INVALID:  # not even the abort went well
             raise
         dul._kill_thread = False  # the machine had given up
-        cast("queue.Queue[str]", dul.event_queue).put(_INVALID)
+        dul.event_queue.put(_INVALID)
