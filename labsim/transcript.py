@@ -109,12 +109,17 @@ class Transcript(Sequence["Event"]):
         )
 
     def steps(self) -> list[Step]:
-        """Return the exam's transactions in the order in which they began."""
-        groups: dict[str, list[Event]] = {}
+        """Return the exam's transactions in the order in which they began.
+
+        One that several pairs of systems carry out is a step of each pair; of
+        HL7 it is one, whatever engine passes it on.
+        """
+        groups: dict[tuple[str, frozenset[str]], list[Event]] = {}
         for event in self.once():
             if event.transaction and _direction(event):
-                groups.setdefault(event.transaction, []).append(event)
-        return [_step(transaction, events) for transaction, events in groups.items()]
+                pair = () if event.kind == "hl7" else (event.sender, event.receiver)
+                groups.setdefault((event.transaction, frozenset(pair)), []).append(event)
+        return [_step(transaction, events) for (transaction, _), events in groups.items()]
 
     def journey(self) -> Table:
         """Return the exam as a table: one line for each IHE transaction."""

@@ -324,3 +324,20 @@ def test_two_orders_of_one_patient_are_told_apart(hospital: Hospital) -> None:
             "RAD-4",
         ]
         assert [step.messages for step in events.steps()] == [1, 1, 1, 1]
+
+
+def test_each_pair_of_systems_has_a_step_of_its_own(journal: Journal) -> None:
+    journal.record("ris", "state", "scheduled", keys={"accession": "A1", "study_uid": "1.2"})
+    for sender in ("ct1", "ct1", "ai"):
+        journal.record(
+            *(sender, "dimse", "C-STORE-RQ"),
+            peer="pacs",
+            transaction="RAD-8",
+            keys={"study_uid": "1.2"},
+            detail={"direction": "sent", "request": True},
+        )
+    steps = journal.exam("A1").steps()
+    assert [(s.sender, s.receiver, s.messages) for s in steps] == [
+        ("ct1", "pacs", 2),
+        ("ai", "pacs", 1),
+    ]

@@ -200,7 +200,13 @@ class _Observed:
 
 def _is_retrieval(event: evt.Event, command_set: Dataset) -> bool:
     """Tell whether a C-STORE is a sub-operation of a C-MOVE, or of a C-GET asked for before it."""
+    moved: set[int] = event.assoc.__dict__.setdefault("_labsim_moved", set())
     if "MoveOriginatorApplicationEntityTitle" in command_set:
+        moved.add(int(command_set.MessageID))
+        return True
+    answered = command_set.get("MessageIDBeingRespondedTo")
+    if answered in moved:  # the answer does not say what it answers
+        moved.discard(answered)
         return True
     counts = event.assoc.__dict__.setdefault("_labsim_commands", Counter())
     name = type(event.message).__name__

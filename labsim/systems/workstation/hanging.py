@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 
@@ -46,8 +46,8 @@ class Shown:
     time: str
     description: str
     patient: Patient
-    headers: Sequence[Dataset]
-    documents: Sequence[Dataset] = ()
+    headers: Sequence[Dataset] = field(repr=False)
+    documents: Sequence[Dataset] = field(default=(), repr=False)
 
     @property
     def modality(self) -> str:

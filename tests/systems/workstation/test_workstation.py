@@ -71,6 +71,20 @@ def test_studies_are_found_by_what_a_reader_knows(
 
 
 @pytest.mark.parametrize("method", ["C-MOVE", "C-GET"])
+def test_what_is_fetched_is_no_new_image_in_the_journal(
+    archive: Hospital, ws: Workstation, store: Store, method: str
+) -> None:
+    store(archive, 1)
+    ws.retrieve("K1", method=method)
+    of_reader = [
+        event.transaction
+        for event in archive.journal.all()
+        if "ws1" in (event.source, event.peer) and "C-STORE" in event.summary
+    ]
+    assert set(of_reader) == {"RAD-16"}
+
+
+@pytest.mark.parametrize("method", ["C-MOVE", "C-GET"])
 def test_a_study_is_fetched_whole_and_only_once(
     archive: Hospital, ws: Workstation, store: Store, method: str
 ) -> None:
