@@ -4,14 +4,38 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
+
+import pytest
 
 import labsim
 from labsim import Hospital
+from labsim.imaging.ct import PROTOCOLS
 from labsim.systems.records import Procedure
 from labsim.wire.hl7 import Message
 
 _SYSTEMS = Path(labsim.__file__).parent / "systems"
+
+
+# How HIS and RIS write orders: by v2.3.1, and by v2.5.1.
+_FORMS = (("ORM^O01", "ORM^O01"), ("OMG^O19", "OMI^O23"))
+
+
+@cache
+def all_that_is_said(site: str) -> tuple[Message, ...]:
+    """Return all that the systems of a hospital send, with orders in the form of both versions."""
+    said: list[Message] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for part, protocol in list(PROTOCOLS.items()):
+            patch.setitem(PROTOCOLS, part, replace(protocol, slices=4, size=32))
+        for placed, announced in _FORMS:
+            with Hospital(seed=7, site=site) as hospital:
+                hospital.his.order_message, hospital.ris.order_message = placed, announced
+                make_it_say_everything(hospital)
+                said += sent(hospital)
+    return tuple(said)
 
 
 def make_it_say_everything(hospital: Hospital) -> None:

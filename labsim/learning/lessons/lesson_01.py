@@ -228,9 +228,8 @@ def _without_title(hospital: Hospital, title: str, rejected: list[int]) -> Outco
             *rejected[-1:],
         )
     known = [row[0] for row in hospital.pacs.ae_titles()]
-    own = hospital.site
-    site = {m.ae_title for m in own.modalities} | {own.ris.ae_title, own.desk.ae_title}
-    strangers = sorted(set(known) - site)
+    own = {getattr(part, "ae_title", "") for part in hospital.site.parts().values()}
+    strangers = sorted(set(known) - own)
     if strangers:
         found = ", ".join(strangers)
         return incorrect("You let somebody in, but not the scanner.", title, found, *rejected[-1:])
