@@ -98,9 +98,14 @@ class Victims:
 
     def __call__(self, path: Path, *, site: str = "clinic", **options: Any) -> Victim:
         """Start a hospital on a folder, in the next process."""
+        victim = self.warm()
+        victim.start(path, site=site, **options)
+        return victim
+
+    def warm(self) -> Victim:
+        """Return the next process, in which nothing has begun."""
         victim = self._next or self._new()
         self._next = self._new()
-        victim.start(path, site=site, **options)
         return victim
 
     def _new(self) -> Victim:
@@ -146,12 +151,13 @@ def die_in_between(
     work: Callable[[Victim], object],
     *,
     times: int = 8,
-    **options: Any,
+    starting: bool = False,
+    site: str = "clinic",
 ) -> Iterator[Path]:
     """Do a piece of work with copies of a hospital that die in the middle of it.
 
     Each dies just before another of the steps that change what is on disk; the steps are counted
-    first, by one that does not die in between.
+    first, by one that does not die in between. `starting` says whether those of its start count.
 
     Yields the folder that each has left.
     """
@@ -159,9 +165,13 @@ def die_in_between(
     for step in chosen:  # it grows after the first
         folder = template.with_name(f"{template.name}-step-{step}")
         shutil.copytree(template, folder)
-        victim = victims(folder, **options)
-        victim.ask(f"die_at({step})")
+        victim = victims.warm()
         with suppress(Died):
+            if starting:
+                victim.ask(f"die_at({step})")
+            victim.start(folder, site=site)
+            if not starting:
+                victim.ask(f"die_at({step})")
             work(victim)
             if step is None:
                 steps = int(victim.ask("die_at(None)"))

@@ -48,8 +48,8 @@ class Configuration:
         self._db = db
         self._lock = threading.RLock()
         self._channels: dict[str, ChannelSpec] = {}
-        if db.next("configured") == 1:
-            with db.transaction():
+        with db.transaction():  # who is cut off here begins anew
+            if db.next("configured") == 1:
                 for channel in site.channels:
                     self._keep(channel)
                 for name, entries in site.tables.items():

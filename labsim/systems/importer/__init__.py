@@ -75,10 +75,11 @@ class Importer(System):
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
         self._asking = Asking(self._dicom, self.peer, facility.issuer)
         self._sending = Sending(self._dicom, self.peer, self._queue, self._discs)
-        if self.db.next("configured") == 1:
-            ris, pacs = Peer(*site.dicom_place(site.ris)), Peer(*site.dicom_place(site.pacs))
-            for service, peer in zip(SERVICES, (ris, ris, pacs, pacs), strict=True):
-                self.db.insert("peers", service=service, **vars(peer))
+        with self.db.transaction():  # who is cut off here begins anew
+            if self.db.next("configured") == 1:
+                ris, pacs = Peer(*site.dicom_place(site.ris)), Peer(*site.dicom_place(site.pacs))
+                for service, peer in zip(SERVICES, (ris, ris, pacs, pacs), strict=True):
+                    self.db.insert("peers", service=service, **vars(peer))
 
     def start(self) -> None:
         """Listen for C-ECHO."""

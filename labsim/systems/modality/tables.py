@@ -97,10 +97,11 @@ class ModalityTables(System):
         self._images = self.folder / "images"
         self._images.mkdir(exist_ok=True)
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
-        if self.db.next("configured") == 1:
-            ris, pacs = Peer(*site.dicom_place(site.ris)), Peer(*site.dicom_place(site.pacs))
-            for service, peer in zip(SERVICES, (ris, ris, pacs, pacs), strict=True):
-                self.db.insert("peers", service=service, **vars(peer))
+        with self.db.transaction():  # who is cut off here begins anew
+            if self.db.next("configured") == 1:
+                ris, pacs = Peer(*site.dicom_place(site.ris)), Peer(*site.dicom_place(site.pacs))
+                for service, peer in zip(SERVICES, (ris, ris, pacs, pacs), strict=True):
+                    self.db.insert("peers", service=service, **vars(peer))
 
     def gauges(self) -> list[Gauge]:
         """Return what waits to be stored in the archive, and how many images it has."""

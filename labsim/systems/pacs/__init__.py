@@ -133,8 +133,7 @@ class Pacs(Operated, Stewardship):
         self._files = self._store()
         self._index = Index(self.db)
         self._entities = Entities(self.db)
-        new = self.db.next("configured") == 1
-        if new:
+        if self.db.value("SELECT value FROM counters WHERE name = 'configured'") is None:
             for part in self._known_at_first(site):
                 title, host, port, by_tls = site.dicom_place(part)
                 self._entities.register(Entity(title, host, port, tls=by_tls))
@@ -161,10 +160,7 @@ class Pacs(Operated, Stewardship):
         self._hl7.refused = self.replication.refused = self.trail.not_authenticated
         for guarded in (self.routes, self.prefetch, self.qc, self.visibility):
             guarded.access = self.access
-        if new and own is site.pacs and site.ai is not None and site.ai.route is not None:
-            route = site.ai.route
-            how: dict[str, Any] = {"quiet": route.quiet, "enabled": route.enabled, **route.images}
-            self.routes.add("ai", site.ai.ae_title, **how)
+        self._route_at_first(site, own)
         self._retrieving.fetch = self.storage.fetched
         self.prefetched.append(self.storage.bring)
         if not backup.just_restored(self.folder):  # else it is the administrator's to mend
@@ -173,6 +169,15 @@ class Pacs(Operated, Stewardship):
     def _store(self) -> FileStore:
         """Return where its files lie."""
         return FileStore(self.folder, self.facility.room)
+
+    def _route_at_first(self, site: Site, own: PacsSite) -> None:
+        """Set up what it sends of its own accord, and be set up: one cut off here begins anew."""
+        with self.db.transaction():
+            new, ai = self.db.next("configured") == 1, site.ai
+            if new and own is site.pacs and ai is not None and ai.route is not None:
+                route = ai.route
+                how: dict[str, Any] = {"quiet": route.quiet, "enabled": route.enabled}
+                self.routes.add("ai", ai.ae_title, **how, **route.images)
 
     def _known_at_first(self, site: Site) -> list[DicomPart]:
         """Return whom it lets in before anybody has configured it."""

@@ -89,8 +89,9 @@ class Fetching(Configured):
         self.cache = Cache(self)
         self._dicom = DicomNode(self.name, own.ae_title, facility.journal, facility.network)
         self._asking = Asking(self._dicom, self._archive)
-        if self.db.next("configured") == 1:
-            self._begin(own.ae_title, (site.pacs, site.desk))
+        with self.db.transaction():  # who is cut off here begins anew
+            if self.db.next("configured") == 1:
+                self._begin(own.ae_title, (site.pacs, site.desk))
 
     def _listen(self) -> None:
         storage = [
