@@ -79,6 +79,8 @@ class PerformedStep:
         What is done.
     started : str
         ISO 8601.
+    first : PerformedStep, optional
+        The step that began the study, if this one was appended to it.
     """
 
     mpps_uid: str
@@ -86,6 +88,7 @@ class PerformedStep:
     entries: tuple[Dataset, ...]
     performed: tuple[Examination, ...]
     started: str
+    first: PerformedStep | None = None
 
     @property
     def step_id(self) -> str:
@@ -100,6 +103,8 @@ class PerformedStep:
     @property
     def study_id(self) -> str:
         """Study ID (0020,0010): the Requested Procedure ID if there is one of them."""
+        if self.first is not None:
+            return self.first.study_id
         return self._common("RequestedProcedureID") or self.step_id
 
     @property
@@ -165,10 +170,11 @@ def study_attributes(step: PerformedStep) -> Dataset:
     study.ReferringPhysicianName = entry.get("ReferringPhysicianName") or ""
     study.StudyInstanceUID = step.study_uid
     study.StudyID = step.study_id
-    study.StudyDescription = step.description
-    started = step.started
+    begun = step.first or step  # a study has one of each, whatever is appended to it
+    study.StudyDescription = begun.description
+    started = begun.started
     study.StudyDate, study.StudyTime = started[:10].replace("-", ""), started[11:].replace(":", "")
-    study.ProcedureCodeSequence = step.codes()
+    study.ProcedureCodeSequence = begun.codes()
     study.ReferencedPerformedProcedureStepSequence = Sequence([reference(MPPS, step.mpps_uid)])
     if step.scheduled:  # an unscheduled step answers no request
         study.RequestAttributesSequence = Sequence(map(_request, step.scheduled))

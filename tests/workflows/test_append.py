@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from pydicom import dcmread
 
 from labsim import Hospital
 from labsim.errors import ConfigurationError, NotFound
@@ -45,6 +46,27 @@ def test_more_series_of_the_same_study_come_with_a_step_of_their_own(
     assert department.ris.reading_list()[0].flag == ""
     seen("his", "is COMPLETED", placer_order=procedure.placer_order)
     assert department.his.orders()[0].status == "COMPLETED"
+
+
+def test_what_is_said_of_the_study_stays_as_its_first_step_said_it(
+    department: Hospital, scheduled: Callable[..., Procedure]
+) -> None:
+    ct, patient = department.ct, department.his.register_patient()
+    group = [scheduled(code, patient.patient_id) for code in ("CTTHORAX", "CTHEAD")]
+    step = ct.start_step([ct.query_worklist(accession=p.accession)[0] for p in group])
+    files = ct.acquire(step)
+    ct.complete_step(step)
+    appended = ct.append(group[0].accession, perform="CTHEAD")
+    files += ct.acquire(appended)
+    ct.complete_step(appended)
+
+    def of_study(keyword: str) -> set[str]:
+        return {str(dcmread(file).get(keyword)) for file in files}
+
+    assert of_study("StudyDescription") == {"CT thorax + CT head"}
+    for keyword in ("StudyID", "StudyDate", "StudyTime", "ProcedureCodeSequence"):
+        assert len(of_study(keyword)) == 1, keyword
+    assert len(of_study("PerformedProcedureStepID")) == 2
 
 
 def test_images_after_the_report_call_the_reader_back(

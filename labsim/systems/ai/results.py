@@ -215,7 +215,7 @@ def _report(
     )
     content = hd.MeasurementReport(
         observation_context=hd.ObservationContext(observer_device_context=observer),
-        procedure_reported=Code("363680008", "SCT", "Radiographic imaging procedure"),
+        procedure_reported=codes.cid100.CTUnspecifiedBodyRegion,
         imaging_measurements=list(groups) or [_nothing(uid)],
         title=codes.DCM.ImagingMeasurementReport,
     )

@@ -166,6 +166,7 @@ class Performing(Acquiring, SendingImages, Telling):
             entries=entries,
             performed=tuple(dict.fromkeys(wanted)),
             started=self.now(),
+            first=self._first_step(study_uid),
         )
         told = "IN PROGRESS"
         try:

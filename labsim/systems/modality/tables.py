@@ -193,7 +193,15 @@ class ModalityTables(System):
             entries=self._entries(mpps_uid),
             performed=_examinations(row["performed"]),
             started=row["started"],
+            first=self._first_step(row["study_uid"], mpps_uid),
         )
+
+    def _first_step(self, study_uid: str, mpps_uid: str = "") -> PerformedStep | None:
+        """Return the step that began a study; none if there is none, or that is the one."""
+        row = self.db.row(
+            "SELECT mpps_uid FROM steps WHERE study_uid = ? ORDER BY rowid LIMIT 1", study_uid
+        )
+        return self._step(row["mpps_uid"]) if row and row["mpps_uid"] != mpps_uid else None
 
     def _entries(self, mpps_uid: str) -> tuple[Dataset, ...]:
         rows = self.db.rows(

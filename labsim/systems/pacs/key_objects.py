@@ -141,6 +141,9 @@ def write_note(
             relationship_type=hd.sr.RelationshipTypeValues.HAS_CONCEPT_MOD,
         )
         note.ContentSequence.insert(0, item)
+    for item in note.ContentSequence:
+        if item.ValueType in ("IMAGE", "COMPOSITE"):
+            del item.ConceptNameCodeSequence  # no purpose of reference (PS3.16 TID 2010)
     _date(note, now)
     for keyword in ("IssuerOfPatientID", "StudyDescription"):
         if keyword in images[0]:

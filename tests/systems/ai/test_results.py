@@ -114,6 +114,7 @@ def test_a_healthy_thorax_gets_a_report_alone(thorax: Thorax) -> None:
     assert _numbers(report) == {}
     # CAD Processing and Findings Summary: All algorithms succeeded; without findings (CID 6047)
     assert ("111017", "111241") in _codes(report)
+    assert ("121058", "25045-6") in _codes(report)  # Procedure reported: of CID 100
 
 
 def test_dciodvfy_finds_no_error(

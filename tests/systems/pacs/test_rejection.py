@@ -227,9 +227,14 @@ def test_the_validator_finds_no_error_in_a_note(
         )
         assert "Error" not in checked.stderr
         assert "KeyObjectSelectionDocument" in checked.stderr
-    modifier = dcmread(note_file(hospital, notes[0])).ContentSequence[0]
+    content = dcmread(note_file(hospital, notes[0])).ContentSequence
+    modifier = content[0]
     assert modifier.ConceptNameCodeSequence[0].CodeValue == "113011"
     assert modifier.ConceptCodeSequence[0].CodeMeaning == "Motion blur"
+    images = [item for item in content if item.ValueType == "IMAGE"]
+    assert images
+    # Their purpose is the title of the note, and not said again (PS3.16 TID 2010).
+    assert [item for item in images if "ConceptNameCodeSequence" in item] == []
 
 
 def test_every_study_gets_a_note_of_its_own(archive: Hospital) -> None:
