@@ -142,4 +142,3 @@ def watch(community: Hospital, monkeypatch: pytest.MonkeyPatch) -> Watch:
     loop = community._loop._loop
     loop.call_soon_threadsafe(loop.set_exception_handler, watching.task_died)
     return watching
-

@@ -108,8 +108,11 @@ def test_broken_messages_are_refused_or_kept_and_the_journal_has_each(
             inputs = [broken() for _ in range(size)]
             said = list(callers.map(lambda data: talk(port, data), inputs))
         events = [e for e in community.journal.all() if e.seq > after and e.source == system]
-        refused = {int(e.peer.rpartition(":")[2] or 0) for e in events if e.kind == "error"
-                   and ":" in e.peer}
+        refused = {
+            int(e.peer.rpartition(":")[2] or 0)
+            for e in events
+            if e.kind == "error" and ":" in e.peer
+        }
         acks = [e for e in events if e.detail.get("acknowledges") is not None]
         received = {
             e.keys.get("control_id", "")

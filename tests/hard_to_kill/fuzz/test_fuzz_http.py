@@ -92,7 +92,6 @@ def requests(system: str, token: str, study: str) -> list[bytes]:
             ("PUT", "/dicom-web/workitems/1.2.3/state", kind, body),
             ("GET", "/dicom-web/workitems?ProcedureStepState=SCHEDULED", "", b""),
             ("POST", "/dicom-web/workitems/1.2.3/subscribers/TOOLS", "", b""),
-            
         ]
     made = []
     for method, path, header, body in asked:
