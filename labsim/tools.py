@@ -302,7 +302,7 @@ class Tools(WebTools):
         for file in files:
             try:
                 readable.append((file, _context_of(file)))
-            except (InvalidDicomError, OSError, ValueError) as error:
+            except Exception as error:  # pydicom has one for each thing that can be wrong
                 answers.append((file, f"not sent: {_reason(error)}"))
         kinds = list(dict.fromkeys(kind for _, kind in readable))
         # An association has room for 128 presentation contexts (PS3.8 9.3.2.2). One is for

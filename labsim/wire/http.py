@@ -87,12 +87,13 @@ class Handler(RequestHandler):
         self.transaction = ""
         self.keys: dict[str, str] = {}
         self.problem = ""
+        # Not in `prepare`, which a request with an unknown method never comes to.
+        self.caller = node.caller(self.request)
+        given = self.request.headers.get(REQUEST_ID, "")
+        self._number = given[:64] or f"{node.system}-{next(self._numbers)}"
 
     def prepare(self) -> Awaitable[None] | None:
-        """Note who asks; a subclass may refuse the request here."""
-        self.caller = self.node.caller(self.request)
-        given = self.request.headers.get(REQUEST_ID, "")
-        self._number = given[:64] or f"{self.node.system}-{next(self._numbers)}"
+        """Do what comes before every method; a subclass may refuse the request here."""
         return None
 
     async def in_thread(self, work: Callable[_P, _T], *values: _P.args, **named: _P.kwargs) -> _T:

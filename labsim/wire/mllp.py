@@ -262,6 +262,9 @@ class MllpEndpoint:
                 acknowledge(message, code, self._next_id(), now, text, enhanced=enhanced)
             )
             self._record(answers[-1], "sent", arrival.caller, *place)
+        if refusal is not None and not answers:
+            what = f"{message.type} {message.control_id} is refused, which nobody asked to be told"
+            self._complain(arrival.caller, f"{what}: {refusal.what}")
         return answers
 
     def _place_of(self, message: Message) -> tuple[str, dict[str, str]]:

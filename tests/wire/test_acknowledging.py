@@ -156,3 +156,16 @@ def test_the_receiver_knows_which_system_called(
     engine.send(adt(), Address("ris", 2575), "RAD-1", {})  # whatever MSH-3 says
     hops = [(event.sender, event.receiver) for event in journal.events(kind="hl7")]
     assert hops == [("engine", "ris")] * 2 + [("ris", "engine")] * 2
+
+
+@pytest.mark.parametrize("mode", [("NE", "NE"), ("SU", ""), ("what", "ever")])
+def test_a_refusal_that_nobody_asked_to_be_told_is_in_the_journal(
+    make: dict[str, MllpEndpoint], network: Network, journal: Journal, mode: tuple[str, str]
+) -> None:
+    local = network.resolve(Address("ris", 2575))
+    with socket.create_connection((local.host, local.port), 5) as connection:
+        connection.sendall(b"\x0b" + adt(*mode, "ADT^A08").encode() + b"\x1c\r")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(4096) == b""
+    (error,) = journal.events(kind="error")
+    assert error.summary.endswith("ADT^A08 1 is refused, which nobody asked to be told: wrong")

@@ -146,3 +146,11 @@ def test_closing_ends_a_conversation_that_is_open(world: World) -> None:
         )
         world.node.close()
         assert connection.recv(100) == b""
+
+
+def test_a_request_with_an_unknown_method_is_in_the_journal(world: World) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", world.port, timeout=5)
+    connection.request("BREW", "/study")
+    assert connection.getresponse().status == 405
+    connection.close()
+    assert world.journal.wait_for(lambda e: e.summary.startswith("BREW /study → 405"), 5)

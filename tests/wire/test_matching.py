@@ -6,7 +6,15 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from labsim.wire.matching import is_universal, matches, project, range_of, unsupported, values_of
+from labsim.wire.matching import (
+    is_universal,
+    matches,
+    project,
+    range_of,
+    unsupported,
+    values_of,
+    wild_card,
+)
 
 
 def keys(**values: object) -> Dataset:
@@ -281,3 +289,8 @@ def test_an_answer_is_no_view_of_the_candidate() -> None:
 def test_empty_values_are_no_values() -> None:
     assert values_of(keys(ModalitiesInStudy=["CT", "", "SR "])["ModalitiesInStudy"]) == ["CT", "SR"]
     assert values_of(keys(ModalitiesInStudy=None)["ModalitiesInStudy"]) == []
+
+
+def test_a_key_full_of_wild_cards_takes_no_longer_than_another() -> None:
+    assert not wild_card("*a" * 20 + "b").fullmatch("a" * 60)
+    assert wild_card("*a" * 20 + "*b").fullmatch("a" * 60 + "b")

@@ -60,7 +60,6 @@ def port(journal: Journal, network: Network) -> Iterator[int]:
     """The port of a PACS that answers C-ECHO."""
     pacs = DicomNode("pacs", "PACS", journal, network)
     yield pacs.listen([build_context(VERIFICATION)], [(evt.EVT_C_ECHO, lambda event: 0x0000)])
-    assert pacs.associations == 0
     pacs.close()
 
 
@@ -121,3 +120,13 @@ def test_an_answer_that_comes_after_an_abort_is_dropped(journal: Journal, networ
         assert everything(line)[0] == ABORT
     assert journal.wait_for(lambda e: e.summary == "association aborted", 5)
     pacs.close()
+
+
+@pytest.mark.parametrize("place", [3, 40, 120])
+def test_a_caller_that_stops_within_its_request_is_let_go(
+    port: int, journal: Journal, place: int
+) -> None:
+    with socket.create_connection(("127.0.0.1", port), 10) as line:
+        line.sendall(request()[:place])
+        assert everything(line) == b""
+    assert journal.wait_for(lambda e: "without an association request" in e.summary, 5)

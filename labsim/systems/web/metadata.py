@@ -71,6 +71,6 @@ def as_json(
                 made = element.to_json_dict(None, LARGEST_INLINE)
                 json.dumps(made, allow_nan=False)
                 found[name] = made
-        except (ValueError, TypeError, OverflowError) as error:  # a value that is not what it says
+        except Exception as error:  # a value that is not what it says; each VR fails in its own way
             left_out(name, str(error))
     return found

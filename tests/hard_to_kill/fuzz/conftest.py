@@ -7,8 +7,8 @@ import gc
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,6 +19,7 @@ from pynetdicom.sop_class import Verification
 
 from labsim import Hospital
 from labsim.clock import ManualClock
+from labsim.imaging.ct import PROTOCOLS
 from labsim.systems.facility import Endpoint
 from labsim.wire.dimse import DicomNode
 
@@ -34,8 +35,11 @@ def community(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospital]:
     pynetdicom = logging.getLogger("pynetdicom")
     before, pynetdicom.level = pynetdicom.level, logging.CRITICAL + 1  # a line for each PDU
     folder = tmp_path_factory.mktemp("community")
-    with Hospital(seed=7, site="community", clock=clock, path=folder) as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        for part, protocol in list(PROTOCOLS.items()):
+            patch.setitem(PROTOCOLS, part, replace(protocol, slices=2, size=32))
+        with Hospital(seed=7, site="community", clock=clock, path=folder) as running:
+            yield running
     pynetdicom.level = before
 
 
@@ -138,9 +142,3 @@ def watch(community: Hospital, monkeypatch: pytest.MonkeyPatch) -> Watch:
     loop = community._loop._loop
     loop.call_soon_threadsafe(loop.set_exception_handler, watching.task_died)
     return watching
-
-
-@pytest.fixture(scope="session")
-def corpus() -> Path:
-    """Inputs that once did harm."""
-    return Path(__file__).parent / "corpus"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections import defaultdict
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from conftest import DICOM, Watch
@@ -11,7 +13,6 @@ from conversations import TOKENS, Conversation, recorded
 from mutation import Mutator, rounds
 
 from labsim import Hospital
-from labsim.imaging.ct import PROTOCOLS
 
 SYSTEMS = ("pacs", "ris", "ct1", "ai", "ws1")
 BATCH = 50
@@ -21,19 +22,15 @@ MOST_GROWTH = 40.0  # MB, over all inputs
 @pytest.fixture(scope="module")
 def conversations(community: Hospital) -> dict[str, list[Conversation]]:
     """Return what was said to each system in the course of an exam, and by the desk."""
-    with pytest.MonkeyPatch.context() as patch:
-        for part, protocol in list(PROTOCOLS.items()):
-            patch.setitem(PROTOCOLS, part, replace(protocol, slices=2, size=32))
-        with recorded() as said:
-            exam = community.exam()
-            assert exam.complete, exam.problem
-            desk = community.tools
-            assert exam.procedure is not None
-            for system in SYSTEMS:
-                desk.echoscu(system)
-            desk.findscu("pacs", PatientID="*")
-            desk.movescu(exam.procedure.study_uid)
-            community.settle()
+    with recorded() as said:
+        exam = community.exam()
+        assert exam.complete, exam.problem
+        assert exam.procedure is not None
+        for system in SYSTEMS:
+            community.tools.echoscu(system)
+        community.tools.findscu("pacs", PatientID="*")
+        community.tools.movescu(exam.procedure.study_uid)
+        community.settle()
     by_port = {e.local.port: e.system for e in community.endpoints() if e.protocol in DICOM}
     found = defaultdict(list)
     for conversation in said:
@@ -79,7 +76,9 @@ def test_broken_pdus_harm_nothing_and_each_connection_is_in_the_journal(
     def batch(number: int, count: int) -> None:
         last = community.journal.last()
         after = last.seq if last else 0
-        ports = [played[(number + n) % len(played)].broken(mutator).play() for n in range(count)]
+        broken = [played[(number + n) % len(played)].broken(mutator) for n in range(count)]
+        with ThreadPoolExecutor(8) as callers:
+            ports = list(callers.map(Conversation.play, broken))
         watch.quiet()
         watch.echo(system)
         told = watch.comes_true(lambda: not settled(community, system, after, ports), 5)
@@ -92,3 +91,24 @@ def test_broken_pdus_harm_nothing_and_each_connection_is_in_the_journal(
         batch(start, BATCH)
         watch.check()
     assert watch.memory() - before < MOST_GROWTH
+
+
+def test_callers_that_stop_in_the_middle_hold_up_nobody_and_are_let_go(
+    community: Hospital, watch: Watch, conversations: dict[str, list[Conversation]]
+) -> None:
+    mutator = Mutator("half open", TOKENS)
+    watch.echo("pacs")
+    watch.begin()
+    last = community.journal.last()
+    after = last.seq if last else 0
+    ports = []
+    with ExitStack() as lines:
+        for conversation in conversations["pacs"] * 3:
+            said = conversation.pdus[0]
+            line = socket.create_connection(("127.0.0.1", conversation.port), 10)
+            lines.enter_context(line)
+            ports.append(int(line.getsockname()[1]))
+            line.sendall(said[: mutator.random.randrange(len(said))])
+        watch.echo("pacs")  # while they wait
+        watch.check()  # none of them has hung up
+    assert watch.comes_true(lambda: not settled(community, "pacs", after, ports), 5)
