@@ -113,7 +113,7 @@ class AssociationLog:
         else:
             name = self._network.connected(theirs, ours, "called")
             # Whoever stops within the request is let go while there is somebody to tell of it.
-            sock.settimeout(0.8 * association.acse_timeout)
+            sock.settimeout(0.8 * (association.acse_timeout or 5.0))
         association.__dict__ |= {"_labsim_socket": sock, "_labsim_id": name}
         # Without it each message waits 40 ms for the acknowledgment of the one before.
         with contextlib.suppress(OSError):  # it is closed already

@@ -177,7 +177,7 @@ class Pacs(Operated, Stewardship):
             if new and own is site.pacs and ai is not None and ai.route is not None:
                 route = ai.route
                 how: dict[str, Any] = {"quiet": route.quiet, "enabled": route.enabled}
-                self.routes.add("ai", ai.ae_title, **how, **route.images)
+                self.routes.add("ai", ai.ae_title, **how | route.images)
 
     def _known_at_first(self, site: Site) -> list[DicomPart]:
         """Return whom it lets in before anybody has configured it."""
