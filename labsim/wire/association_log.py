@@ -78,8 +78,6 @@ class AssociationLog:
         text = f"A-ASSOCIATE accepted: {accepted} presentation context{plural}"
         if refused:
             text += f", refused {', '.join(sorted(set(refused)))}"
-        if event.assoc.is_acceptor:
-            event.assoc.__dict__["_labsim_socket"].settimeout(event.assoc.network_timeout)
         self._about(event.assoc, "accepted", text, refused_contexts=sorted(set(refused)))
 
     def _rejected(self, event: evt.Event) -> None:
@@ -112,8 +110,6 @@ class AssociationLog:
             association.__dict__["_labsim_port"] = ours
         else:
             name = self._network.connected(theirs, ours, "called")
-            # Whoever stops within the request is let go while there is somebody to tell of it.
-            sock.settimeout(0.8 * (association.acse_timeout or 5.0))
         association.__dict__ |= {"_labsim_socket": sock, "_labsim_id": name}
         # Without it each message waits 40 ms for the acknowledgment of the one before.
         with contextlib.suppress(OSError):  # it is closed already

@@ -129,4 +129,4 @@ def test_a_caller_that_stops_within_its_request_is_let_go(
     with socket.create_connection(("127.0.0.1", port), 10) as line:
         line.sendall(request()[:place])
         assert everything(line) == b""
-    assert journal.wait_for(lambda e: "without an association request" in e.summary, 5)
+    assert journal.wait_for(lambda e: "did not finish a message" in e.summary, 5)
