@@ -36,6 +36,7 @@ from labsim.inflating import TooLarge, require_bounded
 from labsim.journal import Journal
 from labsim.wire.association_log import AssociationLog, close_socket, was_connected
 from labsim.wire.bounded import is_busy
+from labsim.wire.checkpoint import Checkpoint
 from labsim.wire.doorway import Doorway
 from labsim.wire.network import Address, Network, port_taken
 from labsim.wire.status import (
@@ -488,6 +489,8 @@ class DicomNode:
 class _Entity(AE):
     """pynetdicom's application entity, with sockets that are closed in the end.
 
+    Its associations lose no answer (`Checkpoint`).
+
     pynetdicom does not close a socket that it cannot shut down first, such as
     one that nobody answered or that the peer has reset.
     """
@@ -502,6 +505,7 @@ class _Entity(AE):
         tls_args: tuple[ssl.SSLContext, str] | None,
     ) -> AssociationSocket:
         self.calling = assoc
+        assoc._reactor_checkpoint = Checkpoint(assoc)
         made = super()._create_socket(assoc, address, tls_args)
         assoc.__dict__["_labsim_socket"] = made.socket
         return made
