@@ -42,7 +42,7 @@ def work(code: str) -> Callable[[Victim], None]:
 def test_a_deletion_is_whole_or_not_at_all(filled: Filled, victims: Victims, times: int) -> None:
     delete = work(f"hospital.pacs.delete_study({STUDY!r}, 'a test')")
     left = set()
-    for folder in die_in_between(victims, filled(Ledger()), delete, times=7 * times):
+    for folder in die_in_between(victims, filled(Ledger()), delete, times=4 * times):
         with Hospital(path=folder) as hospital:
             require_whole(hospital)
             left.add(hospital.pacs.count(STUDY))
@@ -56,7 +56,7 @@ def test_what_is_put_away_is_in_one_place(filled: Filled, victims: Victims, time
     with Hospital(path=template) as hospital:
         hospital.pacs.storage.configure(online_quota=10**8, low=1e-9, high=1e-9)
     tiers = set()
-    for folder in die_in_between(victims, template, put_away, times=7 * times):
+    for folder in die_in_between(victims, template, put_away, times=4 * times):
         with Hospital(path=folder) as hospital:
             require_whole(hospital)
             assert hospital.pacs.count(STUDY) == IMAGES
@@ -75,7 +75,7 @@ def test_a_backup_is_whole_or_not_there(
             victims,
             template,
             lambda victim: victim.ask(f"str(hospital.pacs.backup({str(tmp_path / 'backup')!r}))"),
-            times=6 * times,
+            times=3 * times,
         )
     ):
         target = tmp_path / "backup"
@@ -92,7 +92,7 @@ def test_a_backup_is_whole_or_not_there(
 def test_a_migration_goes_on(filled: Filled, victims: Victims, times: int) -> None:
     migrate = work("hospital.archive.migrate('PACS').wait(60)")
     template = filled(Ledger(), site="community")
-    for folder in die_in_between(victims, template, migrate, times=6 * times, site="community"):
+    for folder in die_in_between(victims, template, migrate, times=3 * times, site="community"):
         with Hospital(path=folder, site="community") as hospital:
             assert hospital.settle(WAIT)
             if not list(hospital.archive.migration.table()):  # it had not begun
@@ -110,7 +110,7 @@ def test_a_start_that_was_cut_off_begins_anew(
     ledger = Ledger()
     template = tmp_path / "empty" if first else filled(ledger)
     template.mkdir(exist_ok=True)
-    for folder in die_in_between(victims, template, work("0"), times=6 * times, starting=True):
+    for folder in die_in_between(victims, template, work("0"), times=3 * times, starting=True):
         with Hospital(path=folder) as hospital:
             require_whole(hospital)
             ledger.require_kept(folder)

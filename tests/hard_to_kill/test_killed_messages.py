@@ -12,7 +12,7 @@ from victims import Victim, Victims, require_whole
 
 from labsim import Hospital
 
-KILLS = 8
+KILLS = 6
 WAIT = 20.0
 
 

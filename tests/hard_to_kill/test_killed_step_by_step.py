@@ -31,7 +31,7 @@ def test_an_image_is_checked_and_routed_once(
         ledger.acknowledged.clear()
         send_one(victim, ledger, image)
 
-    for folder in die_in_between(victims, tmp_path / "fresh", work, times=9 * times):
+    for folder in die_in_between(victims, tmp_path / "fresh", work, times=5 * times):
         with Hospital(path=folder) as hospital:
             require_whole(hospital)
             ledger.require_kept(folder)

@@ -11,7 +11,7 @@ from victims import Victim, Victims, require_whole
 from labsim import Hospital
 from labsim.ids import make_uid
 
-KILLS = 24
+KILLS = 20
 
 
 def test_nothing_acknowledged_is_lost_at_random_moments(

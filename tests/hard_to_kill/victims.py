@@ -175,7 +175,8 @@ def die_in_between(
             work(victim)
             if step is None:
                 steps = int(victim.ask("die_at(None)"))
-                chosen += sorted(random.Random(steps).sample(range(steps), min(steps, times)))
+                chance = random.Random(steps)
+                chosen += [0, *sorted(chance.sample(range(1, steps), min(steps - 1, times)))]
         victim.kill()
         yield folder
         shutil.rmtree(folder)
