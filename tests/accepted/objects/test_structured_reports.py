@@ -58,8 +58,13 @@ def reports(objects: list[Found]) -> list[Found]:
     return list(fullest.values())
 
 
-def size(one: Found | None) -> int:
-    return len(list(one.header.iterall())) if one else 0
+def size(one: Found | None) -> tuple[int, int]:
+    """Return how many types of content items there are, and how much there is at all."""
+    if one is None:
+        return 0, 0
+    elements = list(one.header.iterall())
+    types = {str(element.value) for element in elements if element.keyword == "ValueType"}
+    return len(types), len(elements)
 
 
 def test_a_validator_of_templates_finds_nothing_but_what_stands(
