@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from pydicom.dataset import FileDataset
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import build_context
@@ -142,6 +143,7 @@ class Holdings:
         """
         swapped = instance.transfer_syntax == ExplicitVRBigEndian
         dataset = self.encoded(instance) if swapped else self.dataset(instance)
+        unreadable_as_unknown(dataset)
         correct_ambiguous_vr(dataset, True)
         readable(dataset)
         dataset.decode()
@@ -184,3 +186,21 @@ def _target(instance: Instance, syntax: str) -> UID:
     if syntax != AS_STORED:
         return UID(syntax)
     return ExplicitVRLittleEndian if stored in _NEVER else stored
+
+
+def unreadable_as_unknown(dataset: Dataset) -> None:
+    """Give what is not of the length or form of its VR the VR UN, in sequences too (PS3.5 6.2.2).
+
+    A sender may have written it so; the rest of the object can be shown all the same.
+    """
+    for tag in list(dataset.keys()):
+        raw = dataset.get_item(tag)
+        try:
+            element = dataset[tag]
+        except Exception:  # each VR fails in its own way
+            value = raw.value if isinstance(raw.value, bytes) else b""
+            dataset[tag] = DataElement(tag, "UN", value)
+            continue
+        if element.VR == "SQ":
+            for item in element.value:
+                unreadable_as_unknown(item)

@@ -109,7 +109,8 @@ def everything_works(hospital: Hospital, watch: Watch, client: httpx.Client) -> 
         kept = client.get(path, headers={"Accept": "application/dicom"})
         assert kept.status_code == 200, f"{path}: {kept.text}"
         for part in ("metadata", "rendered"):
-            assert client.get(f"{path}/{part}").status_code < 500, f"{path}/{part}"
+            shown = client.get(f"{path}/{part}")
+            assert shown.status_code < 500, f"{path}/{part}: {shown.text}"
 
 
 @pytest.fixture
