@@ -17,10 +17,16 @@ from labsim.table import Table
 _COUNTERS = "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);"
 
 _MOST_PAGES = 1073741823  # SQLite's own default
+# Seconds to wait for another program's transaction; shorter than any peer waits for an answer.
+_PATIENCE = 2.0
 
 
 class DiskFull(LabError, sqlite3.OperationalError):
     """A row had no room; nothing of its transaction was kept."""
+
+
+class DatabaseLocked(LabError, sqlite3.OperationalError):
+    """Another program holds the file, and a row could not be written."""
 
 
 class Database:
@@ -46,7 +52,9 @@ class Database:
     def __init__(self, path: Path, schema: str) -> None:
         self.path = path
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._connection = sqlite3.connect(
+            path, timeout=_PATIENCE, check_same_thread=False, isolation_level=None
+        )
         self._connection.row_factory = sqlite3.Row
         try:
             self._prepare(schema)
@@ -119,8 +127,9 @@ class Database:
                 with contextlib.suppress(sqlite3.ProgrammingError):  # closed: SQLite went back
                     if self._connection.in_transaction:  # else it went back when the disk was full
                         self._connection.execute("ROLLBACK")
-                if _is_full(error):
-                    raise self._full() from error
+                told = self._in_words(error)
+                if told is not None:
+                    raise told from error
                 raise
             finally:
                 if not durable:
@@ -134,6 +143,8 @@ class Database:
         ------
         DiskFull
             If there is no room for it.
+        DatabaseLocked
+            If another program holds the file, and does not let go of it.
         """
         return self._execute(sql, values).rowcount
 
@@ -143,7 +154,7 @@ class Database:
             try:
                 self._connection.executemany(sql, rows)
             except sqlite3.OperationalError as error:
-                raise (self._full() if _is_full(error) else error) from error
+                raise (self._in_words(error) or error) from error
 
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
         """Return all rows of a query."""
@@ -168,6 +179,8 @@ class Database:
         ------
         DiskFull
             If there is no room for it.
+        DatabaseLocked
+            If another program holds the file, and does not let go of it.
         """
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         with self._lock:  # the row number is the connection's last one
@@ -222,15 +235,25 @@ class Database:
             try:
                 return self._connection.execute(sql, values)
             except sqlite3.OperationalError as error:
-                if _is_full(error):
-                    raise self._full() from error
+                told = self._in_words(error)
+                if told is not None:
+                    raise told from error
                 raise
 
-    def _full(self) -> DiskFull:
-        return DiskFull(
-            f"{self.path.name} cannot grow: the database or disk is full.",
-            "Look at df() of its host; make room there, or give it a larger quota.",
-        )
+    def _in_words(self, error: BaseException) -> LabError | None:
+        """Return what the operating system or another program is to blame for, else None."""
+        code = getattr(error, "sqlite_errorcode", None)  # ours are errors of SQLite, but have none
+        if code == sqlite3.SQLITE_FULL:
+            return DiskFull(
+                f"{self.path.name} cannot grow: the database or disk is full.",
+                "Look at df() of its host; make room there, or give it a larger quota.",
+            )
+        if code is not None and code & 0xFF == sqlite3.SQLITE_BUSY:
+            return DatabaseLocked(
+                f"{self.path.name} is locked by another program.",
+                "End the transaction that it has open; nothing has to be restarted.",
+            )
+        return None
 
     def _explain(self, error: Exception) -> ConfigurationError:
         tables = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
@@ -276,9 +299,3 @@ def _columns(connection: sqlite3.Connection) -> dict[str, set[str]]:
         table: {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
         for (table,) in tables
     }
-
-
-def _is_full(error: BaseException) -> bool:
-    """Tell whether SQLite itself has said so; ours is an error of it, too."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code == sqlite3.SQLITE_FULL

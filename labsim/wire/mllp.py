@@ -249,7 +249,8 @@ class MllpEndpoint:
         try:
             return self._receiver.take(arrivals)
         except Exception as error:  # the senders must hear of it: AE, never AA
-            return [Hl7Error(f"Internal error: {error!r}")] * len(arrivals)
+            what = error.what if isinstance(error, LabError) else f"Internal error: {error!r}"
+            return [Hl7Error(what)] * len(arrivals)
 
     def _acknowledgments(
         self, arrival: Arrival, refusal: Hl7Error | None, place: tuple[str, dict[str, str]]
