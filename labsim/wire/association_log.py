@@ -14,6 +14,7 @@ from io import BytesIO
 from typing import Any, cast
 
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom._globals import STATUS_PENDING
@@ -255,6 +256,19 @@ def _message_keys(
     return keys
 
 
+_EXAM_TAGS = {
+    "patient_id": Tag("PatientID"),
+    "accession": Tag("AccessionNumber"),
+    "study_uid": Tag("StudyInstanceUID"),
+    "series_uid": Tag("SeriesInstanceUID"),
+    "sop_uid": Tag("SOPInstanceUID"),
+    "commitment_uid": Tag("TransactionUID"),
+    "placer_order": Tag("PlacerOrderNumberImagingServiceRequest"),
+    "filler_order": Tag("FillerOrderNumberImagingServiceRequest"),
+}
+_SCHEDULED = (Tag("ScheduledProcedureStepSequence"), Tag("ScheduledStepAttributesSequence"))
+
+
 def dicom_keys(dataset: Dataset) -> dict[str, str]:
     """Return what ties a data set to an exam, single values without wild cards only.
 
@@ -262,20 +276,12 @@ def dicom_keys(dataset: Dataset) -> dict[str, str]:
     one exam, its own UID ties it to all.
     """
     places = [dataset]
-    for name in ("ScheduledProcedureStepSequence", "ScheduledStepAttributesSequence"):
-        places += list(dataset.get(name) or [])
+    for tag in _SCHEDULED:
+        if tag in dataset:
+            places += list(dataset[tag].value or [])
     found: dict[str, str] = {}
-    for key, keyword in (
-        ("patient_id", "PatientID"),
-        ("accession", "AccessionNumber"),
-        ("study_uid", "StudyInstanceUID"),
-        ("series_uid", "SeriesInstanceUID"),
-        ("sop_uid", "SOPInstanceUID"),
-        ("commitment_uid", "TransactionUID"),
-        ("placer_order", "PlacerOrderNumberImagingServiceRequest"),
-        ("filler_order", "FillerOrderNumberImagingServiceRequest"),
-    ):
-        values = {str(place.get(keyword) or "") for place in places}
+    for key, tag in _EXAM_TAGS.items():
+        values = {str(place[tag].value or "") for place in places if tag in place}
         single = {value for value in values if value and not set(value) & set("*?\\[")}
         if len(single) == 1:
             found[key] = single.pop()
@@ -283,6 +289,9 @@ def dicom_keys(dataset: Dataset) -> dict[str, str]:
 
 
 def _identifier(event: evt.Event) -> Dataset | None:
+    known: Dataset | None = event.message.__dict__.get("_labsim_identifier")
+    if known is not None:  # an answer of ours: it need not be read again
+        return known
     stream = event.message.data_set
     data = stream.getvalue() if isinstance(stream, BytesIO) else b""
     syntax = _syntax(event)
@@ -299,10 +308,9 @@ def _identifier(event: evt.Event) -> Dataset | None:
 
 
 def _syntax(event: evt.Event) -> UID | None:
-    for context in event.assoc.accepted_contexts:
-        if context.context_id == event.message.context_id:
-            return UID(context.transfer_syntax[0])
-    return None
+    # Its list of contexts is sorted anew for each who asks.
+    context = event.assoc._accepted_cx.get(event.message.context_id)
+    return None if context is None else UID(context.transfer_syntax[0])
 
 
 def _payload(event: evt.Event) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import socket
 import ssl
 import threading
@@ -34,7 +35,13 @@ from labsim.errors import AssociationFailed, LabError
 from labsim.ids import is_ae_title
 from labsim.inflating import TooLarge, require_bounded
 from labsim.journal import Journal
-from labsim.wire.association_log import AssociationLog, close_socket, was_connected
+from labsim.wire.answering import Service, service_for
+from labsim.wire.association_log import (
+    AssociationLog,
+    association_id,
+    close_socket,
+    was_connected,
+)
 from labsim.wire.bounded import is_busy
 from labsim.wire.checkpoint import Checkpoint
 from labsim.wire.doorway import Doorway
@@ -48,6 +55,7 @@ from labsim.wire.status import (
 )
 from labsim.wire.tls import Context, Credentials, explain
 
+_LOG = logging.getLogger("labsim.wire.dimse")
 TIMEOUT = 5.0
 LONGEST = 30.0  # for one PDU to come or go
 # It would decode each Identifier, of whatever size, for a log that nobody reads.
@@ -89,8 +97,6 @@ class Call:
 Rejection = tuple[int, int, int]
 Admission = Callable[[Call], Rejection | None]
 Handlers = Sequence[tuple[evt.EventType, Callable[..., Any]]]
-# Answers a request with all its answers: association, request, presentation context ID.
-Service = Callable[[Association, Any, int], None]
 
 
 def instance_of(event: evt.Event) -> str:
@@ -425,10 +431,9 @@ class DicomNode:
             ),
         )
         event.assoc.requestor.ae_title = request.calling_ae_title
-        if services:
-            # pynetdicom has no place where a service of its own could be replaced.
-            serve = functools.partial(_serve, services, event.assoc)
-            event.assoc.__dict__["_serve_request"] = serve
+        # pynetdicom has no place where a service of its own could be replaced.
+        serve = functools.partial(_serve, services, event.assoc)
+        event.assoc.__dict__["_serve_request"] = serve
         # A wrong called title is pynetdicom's to reject, with 1/1/7.
         rejection = admit(call) if admit and call.called == self.ae_title else None
         if rejection:
@@ -582,15 +587,20 @@ def _serve(
     services: Mapping[type, Service], association: Association, request: Any, context_id: int
 ) -> None:
     """Answer a request, in the place of pynetdicom's method."""
-    service = services.get(type(request))
     accepted = association._accepted_cx.get(context_id)
-    if service is None or accepted is None or not request.is_valid_request:
+    service = None
+    if accepted is not None and request.is_valid_request:
+        service = services.get(type(request)) or service_for(request, accepted)
+    if service is None:
         Association._serve_request(association, request, context_id)
         return
     association.dimse.cancel_req = {}
     association._is_paused = True  # so that sub-operations may go the same way
     try:
         service(association, request, context_id)
+    except Exception:  # nothing that a handler did; the caller must not wait for more
+        _LOG.exception("a request on %s was not answered", association_id(association))
+        association.abort()
     finally:
         association._is_paused = False
         association.dimse.cancel_req = {}
