@@ -80,8 +80,8 @@ def answer_store(association: Association, request: C_STORE, context_id: int) ->
     try:
         status = evt.trigger(association, evt.EVT_C_STORE, about)
     except Exception:  # the node has told the journal
-        status = _STORE_FAILED
-    answers.send(status)
+        status = None
+    answers.send(_STORE_FAILED if status is None else status)
 
 
 _SERVICES: dict[tuple[type, type[ServiceClass]], Service] = {

@@ -309,7 +309,7 @@ def _identifier(event: evt.Event) -> Dataset | None:
 
 def _syntax(event: evt.Event) -> UID | None:
     # Its list of contexts is sorted anew for each who asks.
-    context = event.assoc._accepted_cx.get(event.message.context_id)
+    context = event.assoc._accepted_cx.get(event.message.context_id or 0)  # 0 is nobody's
     return None if context is None else UID(context.transfer_syntax[0])
 
 

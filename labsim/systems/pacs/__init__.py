@@ -68,7 +68,8 @@ from labsim.systems.web import service as web
 from labsim.systems.web import stow, wado
 from labsim.systems.web.holdings import Holdings
 from labsim.table import Table
-from labsim.wire.dimse import Call, DicomNode, Rejection, Service, instance_of
+from labsim.wire.answering import Service
+from labsim.wire.dimse import Call, DicomNode, Rejection, instance_of
 from labsim.wire.hl7 import Message
 from labsim.wire.mllp import MllpEndpoint, Taken
 from labsim.wire.network import Address
