@@ -139,7 +139,7 @@ def test_orthanc_hears_401_once_its_token_is_revoked(town: Hospital, beside: Ort
         "Uri": "/studies",
         "HttpHeaders": {"Accept": "application/dicom+json", "Authorization": f"Bearer {token}"},
     }
-    beside.post("/dicom-web/servers/pacs/get", asking)
+    assert beside.http.post("/dicom-web/servers/pacs/get", json=asking).is_success
     town.pacs.web.tokens.revoke("short-lived")
     answer = beside.http.post("/dicom-web/servers/pacs/get", json=asking)
     assert answer.is_error
