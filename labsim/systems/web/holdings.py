@@ -194,6 +194,9 @@ def unreadable_as_unknown(dataset: Dataset) -> None:
     A sender may have written it so; the rest of the object can be shown all the same.
     """
     for tag in list(dataset.keys()):
+        if tag.group == 0xFFFE:  # a delimiter without its sequence, which is no data element (7.5)
+            del dataset[tag]
+            continue
         raw = dataset.get_item(tag)
         try:
             element = dataset[tag]
