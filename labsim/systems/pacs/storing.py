@@ -28,6 +28,7 @@ from labsim.systems.pacs.settings import Settings
 from labsim.wire.association_log import dicom_keys
 from labsim.wire.charset import readable
 from labsim.wire.dimse import instance_of
+from labsim.wire.part10 import file_of
 from labsim.wire.status import OUT_OF_RESOURCES, failure
 
 _LONG_VALUE = 65536  # bytes; no attribute of the index is longer
@@ -154,7 +155,7 @@ class Storing:
             return failure(0xA900, "data set and request name different instances")
 
         calling = event.assoc.requestor.ae_title.strip()
-        return self.receive(event.encoded_dataset(), calling, judge).answer
+        return self.receive(file_of(event), calling, judge).answer
 
     def receive(
         self, data: bytes, calling: str, judge: Callable[[Dataset], Dataset | None]
