@@ -7,6 +7,7 @@ writes that one by one, which takes longer than to index the image.
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION, evt
 
@@ -19,7 +20,7 @@ def file_of(event: evt.Event) -> bytes:
     event : Event
         The request.
     """
-    request = event.request
+    request: Any = event.request
     meta = b"".join(
         (
             # Version; a length of four bytes and two that are reserved (PS3.5 7.1.2)
