@@ -4,9 +4,10 @@
 # This is a hospital you are allowed to break.
 #
 # It is small: a hospital information system (**HIS**), a radiology information system
-# (**RIS**), a **CT** scanner and a picture archive (**PACS**). But it is real where it counts.
-# Each system listens on a socket of this machine, keeps its state on disk, and speaks what
-# its counterpart in a hospital speaks: **HL7 v2** and **DICOM**. The patients never lived.
+# (**RIS**), a **CT** scanner, a picture archive (**PACS**) and a **workstation** to look at
+# images. But it is real where it counts. Each system listens on a socket of this machine, keeps
+# its state on disk, and speaks what its counterpart in a hospital speaks: **HL7 v2** and
+# **DICOM**. The patients never lived.
 #
 # You are the PACS administrator. In this first lesson you start the hospital, watch one exam
 # travel from the order to the report, and take a patient of your own through it.
