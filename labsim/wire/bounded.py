@@ -40,7 +40,7 @@ def keep_bounded(complain: Complain, event: evt.Event) -> None:
     event : evt.Event
         The connection is open; no PDU has been read yet.
     """
-    traffic = _Traffic(event.assoc, complain)
+    traffic = Traffic(event.assoc, complain)
     event.assoc.__dict__["_labsim_traffic"] = traffic
     event.assoc.dul.socket.__dict__ |= {"recv": traffic.read, "send": traffic.write}
 
@@ -51,7 +51,7 @@ def is_busy(association: Association) -> bool:
     return traffic is not None and traffic.busy
 
 
-class _Traffic:
+class Traffic:
     """Reads and writes in the place of pynetdicom's socket.
 
     Parameters
@@ -64,9 +64,9 @@ class _Traffic:
     """
 
     def __init__(self, association: Association, complain: Complain) -> None:
-        self._association = association
+        self.association = association
         self._complain = complain
-        self._socket: socket.socket = cast(Any, association.dul.socket).socket
+        self.socket: socket.socket = cast(Any, association.dul.socket).socket
         self._end = 0.0  # of the PDU that is coming
         self.busy = False
 
@@ -74,7 +74,7 @@ class _Traffic:
         """Return so many octets, fewer if the connection ends."""
         begins = size == _HEADER and not self.busy
         if begins:
-            self._end = time.monotonic() + (self._association.network_timeout or 0)
+            self._end = time.monotonic() + (self.association.network_timeout or 0)
         self.busy = True
         try:
             data = self._take(size)
@@ -91,30 +91,30 @@ class _Traffic:
         self.busy = True
         try:
             # To Python this is how long all of it may take.
-            self._socket.settimeout(self._association.network_timeout)
-            self._socket.sendall(data)
-            evt.trigger(self._association, evt.EVT_DATA_SENT, {"data": data})
+            self.socket.settimeout(self.association.network_timeout)
+            self.socket.sendall(data)
+            evt.trigger(self.association, evt.EVT_DATA_SENT, {"data": data})
         except Exception as error:  # as pynetdicom does on any
             if isinstance(error, TimeoutError):
                 text = "the other side does not read what it is sent, and is hung up on."
-                self._complain(text, association=self._association)
-            cast(Any, self._association.dul.event_queue).put("Evt17")  # connection closed
+                self._complain(text, association=self.association)
+            cast(Any, self.association.dul.event_queue).put("Evt17")  # connection closed
         finally:
             self.busy = False
 
     def _take(self, size: int) -> bytearray:
         data = bytearray()
-        silence = self._association.acse_timeout or 0
+        silence = self.association.acse_timeout or 0
         while len(data) < size:
             left = self._end - time.monotonic()
             try:
                 if left <= 0:
                     raise TimeoutError
-                self._socket.settimeout(min(silence, left))
-                portion = self._socket.recv(min(size - len(data), _PORTION))
+                self.socket.settimeout(min(silence, left))
+                portion = self.socket.recv(min(size - len(data), _PORTION))
             except TimeoutError:
                 text = "the other side did not finish a message that it had begun"
-                self._complain(f"{text}, and is hung up on.", association=self._association)
+                self._complain(f"{text}, and is hung up on.", association=self.association)
                 raise
             if not portion:
                 break
@@ -124,7 +124,7 @@ class _Traffic:
     def _judged(self, header: bytearray) -> bytearray:
         """Return the header of a PDU, or one that pynetdicom aborts on if it is too long."""
         kind, length = struct.unpack(">BxL", header)
-        coming = self._association.dimse.message
+        coming = self.association.dimse.message
         so_far = 0
         if coming is not None:
             for stream in (coming.encoded_command_set, coming.data_set):
@@ -136,5 +136,5 @@ class _Traffic:
         self.busy = False
         what = "a message" if kind == _P_DATA else "a request"
         text = f"{what} of {length + so_far} bytes or more was refused"
-        self._complain(f"{text}: it is too long.", association=self._association)
+        self._complain(f"{text}: it is too long.", association=self.association)
         return bytearray(_NO_TYPE + header[1:])

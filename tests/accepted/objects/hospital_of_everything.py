@@ -115,6 +115,7 @@ class Story:
     def _read_by_ai(self) -> None:
         """A thorax with a nodule, and one without."""
         self.hospital.pacs.routes.change("ai", quiet=0.05)
+        self.hospital.pacs.routes.enable("ai")
         self.nodule = self._exam("CTTHORAX")
         done = self.hospital.journal.wait_for(
             lambda event: event.source == "ai" and "COMPLETED" in event.summary, TIMEOUT

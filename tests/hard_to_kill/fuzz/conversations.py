@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from mutation import Mutator
-from pynetdicom.transport import AssociationSocket
+from pynetdicom.association import Association
+
+from labsim.wire.bounded import Traffic
 
 ABORT = bytes([7, 0, 0, 0, 0, 4, 0, 0, 0, 0])
 RELEASE_RQ = bytes([5, 0, 0, 0, 0, 4, 0, 0, 0, 0])
@@ -98,18 +100,18 @@ class Conversation:
 @contextmanager
 def recorded() -> Iterator[list[Conversation]]:
     """Record what is said by whoever calls in this process."""
-    said: dict[AssociationSocket, Conversation] = {}
-    send = AssociationSocket.send
+    said: dict[Association, Conversation] = {}
+    write = Traffic.write
 
-    def sending(self: AssociationSocket, data: bytes) -> None:
-        if self.assoc.is_requestor:
-            if self not in said:
-                said[self] = Conversation(self.socket.getpeername()[1])
-            said[self].pdus.append(bytes(data))
-        send(self, data)
+    def writing(self: Traffic, data: bytes) -> None:
+        if self.association.is_requestor:
+            if self.association not in said:
+                said[self.association] = Conversation(self.socket.getpeername()[1])
+            said[self.association].pdus.append(bytes(data))
+        write(self, data)
 
     conversations: list[Conversation] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(AssociationSocket, "send", sending)
+        patch.setattr(Traffic, "write", writing)
         yield conversations
     conversations += said.values()
