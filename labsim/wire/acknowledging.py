@@ -56,10 +56,15 @@ def awaited(message: Message) -> tuple[bool, bool]:
     Only what always comes can be waited for (table 0155: AL). A message that
     asks for neither is treated like one in the original mode.
     """
-    accept, application = message["MSH-15"] == "AL", message["MSH-16"] == "AL"
+    accept, application = (_condition(message[place]) == "AL" for place in ("MSH-15", "MSH-16"))
     return accept, application or not accept
 
 
 def _wanted(condition: str, successful: bool) -> bool:
     """Tell whether a condition of table 0155 asks for an acknowledgment."""
-    return condition == "AL" or condition == ("SU" if successful else "ER")
+    return _condition(condition) in ("AL", "SU" if successful else "ER")
+
+
+def _condition(value: str) -> str:
+    """Return a condition; what is none is taken for AL, so that nobody waits for an answer."""
+    return value if value in ("", "AL", "NE", "ER", "SU") else "AL"

@@ -51,6 +51,8 @@ def adt(accept: str = "", application: str = "", kind: str = "ADT^A04") -> Messa
         ("SU", "NE", REJECT, []),
         ("NE", "NE", None, []),
         ("NE", "NE", ERROR, []),
+        ("2.3.1", "", None, ["CA"]),
+        ("", "8859/1", ERROR, ["AE"]),
     ],
 )
 def test_a_message_is_answered_as_it_asks_to_be(
@@ -158,7 +160,7 @@ def test_the_receiver_knows_which_system_called(
     assert hops == [("engine", "ris")] * 2 + [("ris", "engine")] * 2
 
 
-@pytest.mark.parametrize("mode", [("NE", "NE"), ("SU", ""), ("what", "ever")])
+@pytest.mark.parametrize("mode", [("NE", "NE"), ("SU", "")])
 def test_a_refusal_that_nobody_asked_to_be_told_is_in_the_journal(
     make: dict[str, MllpEndpoint], network: Network, journal: Journal, mode: tuple[str, str]
 ) -> None:
@@ -169,3 +171,8 @@ def test_a_refusal_that_nobody_asked_to_be_told_is_in_the_journal(
         assert connection.recv(4096) == b""
     (error,) = journal.events(kind="error")
     assert error.summary.endswith("ADT^A08 1 is refused, which nobody asked to be told: wrong")
+
+
+def test_a_condition_that_is_none_is_awaited_as_it_is_answered() -> None:
+    assert awaited(adt("2.3.1")) == (True, False)
+    assert awaited(adt("", "8859/1")) == (False, True)
