@@ -214,10 +214,11 @@ class Reading(RisTables):
     # For the other parts
 
     def _hire(self) -> None:
-        """Enter who reads at first."""
-        if self.db.next("staffed") == 1:
-            rows = list(_STAFF.items())
-            self.db.run_many("INSERT INTO readers (name, role) VALUES (?, ?)", rows)
+        """Enter who reads at first, all together: one that is killed meanwhile begins anew."""
+        with self.db.transaction():
+            if self.db.next("staffed") == 1:
+                rows = list(_STAFF.items())
+                self.db.run_many("INSERT INTO readers (name, role) VALUES (?, ?)", rows)
 
     def _require_unread(self, accession: str, reader: str) -> None:
         holder = self.db.value("SELECT reader FROM readings WHERE accession = ?", accession)
