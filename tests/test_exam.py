@@ -19,7 +19,7 @@ JOURNEY = [
     ("RAD-8", "ct1", "pacs", 24),
     ("RAD-7", "ct1", "ris", 1),
     ("RAD-10", "ct1", "pacs", 2),
-    ("RAD-14", "desk", "pacs", 2),
+    ("RAD-14", "desk", "pacs", 3),
     ("RAD-16", "desk", "pacs", 25),
     ("RAD-128", "ris", "his", 1),
     ("RAD-25", "ris", "pacs", 1),
