@@ -26,6 +26,8 @@ from labsim import sop_classes
         ("UPS_WATCH", "Unified Procedure Step - Watch SOP Class"),
         ("UPS_PULL", "Unified Procedure Step - Pull SOP Class"),
         ("UPS_QUERY", "Unified Procedure Step - Query SOP Class"),
+        ("GRAYSCALE_STATE", "Grayscale Softcopy Presentation State Storage"),
+        ("COLOR_STATE", "Color Softcopy Presentation State Storage"),
     ],
 )
 def test_a_uid_is_what_its_constant_says(constant: str, name: str) -> None:
@@ -34,4 +36,4 @@ def test_a_uid_is_what_its_constant_says(constant: str, name: str) -> None:
 
 def test_no_constant_is_left_out() -> None:
     constants = [name for name in vars(sop_classes) if name.isupper() and name != "UID"]
-    assert len(constants) == 16
+    assert len(constants) == 18

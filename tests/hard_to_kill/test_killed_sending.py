@@ -44,6 +44,7 @@ class Station:
 def station(*syntaxes: str) -> Iterator[tuple[Station, int]]:
     """Run a station on a port of its own, that takes some transfer syntaxes, else all usual."""
     kept, entity = Station(), AE(ae_title="AWAY")
+    entity.network_timeout = 5  # whoever was killed says no more
     entity.supported_contexts = [
         build_context(context.abstract_syntax or "", [*syntaxes] or None)
         for context in AllStoragePresentationContexts
@@ -54,7 +55,10 @@ def station(*syntaxes: str) -> Iterator[tuple[Station, int]]:
     try:
         yield kept, server.server_address[1]
     finally:
+        left = server.active_associations
         server.shutdown()
+        for association in left:
+            association.join(10)
 
 
 def test_the_send_queue_goes_on(tmp_path: Path, victims: Victims, times: int) -> None:
