@@ -28,7 +28,8 @@ def run(folder: Path) -> list[Row]:
         pacs = hospital.pacs
         ports = {e.protocol: e.local.port for e in pacs.endpoints}
         pacs.register_ae("SINK", host="127.0.0.1", port=sink)
-        with orthanc.running(folder / "orthanc", {"sink": ("SINK", sink)}) as peer:
+        known = {"sink": ("SINK", sink), "tools": ("TOOLS", 4242)}
+        with orthanc.running(folder / "orthanc", known, DicomAlwaysAllowGet=True) as peer:
             send(files, ports["dicom"], "PACS")
             send(files, peer.dicom_port, "ORTHANC")
             places = [(ports["dicom"], "PACS"), (peer.dicom_port, "ORTHANC")]
@@ -36,7 +37,7 @@ def run(folder: Path) -> list[Row]:
             base = f"/dicom-web/studies/{study}"
             ways: dict[str, list[Callable[[], None]]] = {
                 "C-GET": [lambda p=place: _get(folder, *p, study) for place in places],  # type: ignore[misc]
-                "C-MOVE": [lambda p=place: _move(*p, study) for place in places],  # type: ignore[misc]
+                "C-MOVE": [lambda p=place: _move(folder, *p, study) for place in places],  # type: ignore[misc]
                 "WADO-RS": [
                     lambda: _wado(f"http://127.0.0.1:{ports['dicomweb']}{base}", token),
                     lambda: _wado(f"http://127.0.0.1:{peer.http_port}{base}", ""),
@@ -64,8 +65,11 @@ def _get(folder: Path, port: int, title: str, study: str) -> None:
     assert len(list(into.iterdir())) == COUNT
 
 
-def _move(port: int, title: str, study: str) -> None:
+def _move(folder: Path, port: int, title: str, study: str) -> None:
+    for old in (folder / "received").iterdir():
+        old.unlink()
     _run("movescu", port, title, study, "-aem", "SINK")
+    assert len(list((folder / "received").iterdir())) == COUNT
 
 
 def _run(program: str, port: int, title: str, study: str, *more: str) -> None:
