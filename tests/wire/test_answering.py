@@ -175,3 +175,26 @@ def test_an_identifier_that_cannot_be_written_is_answered_with_a_failure(
         ((status, found),) = association.send_c_find(_study(), STUDY_ROOT_FIND)
     assert status.Status == 0xC312
     assert found is None
+
+
+def test_a_query_ends_when_its_caller_has_cancelled_it(
+    ct: DicomNode, pacs: DicomNode, journal: Journal
+) -> None:
+    def find(event: evt.Event) -> Iterator[Answer]:
+        yield 0xFF00, _study()
+        heard = journal.wait_for(
+            lambda each: each.source == "pacs" and each.summary.startswith("C-CANCEL-RQ"), 5
+        )
+        assert heard is not None
+        for _ in range(100):  # the journal hears of it a moment before
+            if event.is_cancelled:
+                yield 0xFE00, None
+            yield 0xFF00, _study()
+
+    port = pacs.listen([FIND], [(evt.EVT_C_FIND, find)])
+    with ct.associate(Peer("PACS", "127.0.0.1", port), [FIND]) as association:
+        answers = association.send_c_find(_study(), STUDY_ROOT_FIND, msg_id=7)
+        next(answers)
+        association.send_c_cancel(7, query_model=STUDY_ROOT_FIND)
+        *_, (last, _) = answers
+    assert last.Status == 0xFE00
