@@ -150,12 +150,6 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix != ".log")
 
 
-def tls_files(hospital: Hospital, host: str) -> list[str]:
-    """Return the arguments that show a host's certificate, and trust the hospital's authority."""
-    shown = hospital.ca.issue(host)
-    return ["+tls", str(shown.key), str(shown.certificate), "+cf", str(hospital.ca.root)]
-
-
 def known(hospital: Hospital, title: str, port: int, **how: bool | str) -> Mapping[str, object]:
     """Register a program that listens at the PACS, and return where it is."""
     hospital.pacs.register_ae(title, host="127.0.0.1", port=port, **how)  # type: ignore[arg-type]

@@ -78,7 +78,7 @@ class Traffic:
         self.busy = True
         try:
             data = self._take(size)
-        except BaseException:
+        except BaseException:  # whatever it was, nobody reads any more; raised again
             self.busy = False
             raise
         if begins and len(data) == size:

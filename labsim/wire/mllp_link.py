@@ -221,7 +221,7 @@ class MllpLink:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if isinstance(connection, ssl.SSLSocket):
                 connection.do_handshake()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: half a connection must not be taken for one
             self.close()
             raise
         self.is_unproven = self._credentials is not None
