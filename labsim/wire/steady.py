@@ -46,7 +46,7 @@ def _act(
         # The peer's events fit every state. This one is our own answer, and it comes too late.
         with contextlib.suppress(queue.Empty):  # an answer makes more than one event
             dul.to_provider_queue.get(block=False)
-    except Exception as error:
+    except Exception as error:  # what a peer sends raises many kinds; it is told, and aborted
         text = f"a message that cannot be read: {type(error).__name__}: {error}"
         complain(text, association=association)
         if event == _INVALID:  # not even the abort went well
